@@ -1,0 +1,27 @@
+# Backend and worker. One image for CPU and GPU: the registry's torch runs on both.
+FROM python:3.11-slim AS build
+RUN pip install --no-cache-dir uv==0.13.9
+ENV UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never
+WORKDIR /src
+COPY requirements.txt ./
+RUN uv venv /opt/mgral && uv pip sync --python /opt/mgral/bin/python requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY model model
+COPY agent agent
+COPY backend backend
+RUN uv pip install --python /opt/mgral/bin/python --no-deps --no-build-isolation .
+
+FROM python:3.11-slim
+# A volume that is mounted on /data takes its owner over.
+RUN useradd --create-home --uid 1000 mgral && install --directory --owner=mgral --group=mgral /data
+COPY --from=build /opt/mgral /opt/mgral
+ENV PATH=/opt/mgral/bin:$PATH PYTHONUNBUFFERED=1 PORT=9090 \
+    MODEL_DIR=/data/models MODEL_ROOT=/data/weights CACHE_DIR=/data/cache
+USER 1000
+WORKDIR /data
+VOLUME /data
+EXPOSE 9090
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=6 CMD ["python", "-c", \
+    "import os, urllib.request as r; r.urlopen('http://localhost:' + os.environ['PORT'] + '/health', timeout=4)"]
+ENTRYPOINT ["mgral"]
+CMD ["serve"]

@@ -1,0 +1,137 @@
+"""What a query strategy is: it puts a pool in order, gives each image a score, and says why."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from agent.pool import Pool
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """A pool in the order in which to label it.
+
+    Attributes:
+        strategy: name of the strategy that made it.
+        budget: images in the batch, at most the pool's size.
+        order: (n,) int64, every image id of the pool once, best first. The first `budget` are the batch; the rest
+            follow in the order in which they would be wanted next.
+        scores: (n,) float64, finite, never rising along `order`. Their scale is the strategy's own.
+        reasons: n sentences, why each image stands where it does.
+    """
+
+    strategy: str
+    budget: int
+    order: np.ndarray
+    scores: np.ndarray
+    reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.order)
+        if self.order.shape != (n,) or self.scores.shape != (n,) or len(self.reasons) != n:
+            raise ValueError(
+                f"ranking by {self.strategy}: order {self.order.shape}, scores {self.scores.shape} and "
+                f"{len(self.reasons)} reasons must agree in length"
+            )
+        if not 0 <= self.budget <= n:
+            raise ValueError(f"ranking by {self.strategy}: budget {self.budget} of {n} images")
+        if len(np.unique(self.order)) != n:
+            raise ValueError(f"ranking by {self.strategy}: an image occurs twice")
+        if not np.isfinite(self.scores).all() or (np.diff(self.scores) > 0).any():
+            raise ValueError(f"ranking by {self.strategy}: scores must be finite and never rise along the order")
+
+
+class Strategy(ABC):
+    """Puts a pool in order. Holds no state between calls."""
+
+    name: ClassVar[str]
+
+    def rank(self, pool: Pool, budget: int, rng: np.random.Generator) -> Ranking:
+        """Order the whole pool; the first `budget` are the batch to label.
+
+        A budget above the pool's size means all of it. The same generator state gives the same ranking. Raises
+        ValueError on a negative budget.
+        """
+        if budget < 0:
+            raise ValueError(f"budget {budget}: give the number of images to label, 0 or more")
+        budget = min(int(budget), len(pool))
+        if len(pool) == 0:
+            return Ranking(self.name, 0, np.zeros(0, np.int64), np.zeros(0), ())
+        rows, scores, reasons = self.arrange(pool, budget, rng)
+        return Ranking(self.name, budget, pool.ids[rows], np.asarray(scores, np.float64), tuple(reasons))
+
+    @abstractmethod
+    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Rows of a pool of at least one image, best first, with their scores and reasons; budget is 0 to n."""
+
+
+class Pointwise(Strategy):
+    """Scores each image by itself. Among equal scores the more novel image comes first, then the lower id, so that
+    the order never depends on how the pool was sorted, and a detector that finds nothing still gets a varied batch."""
+
+    @abstractmethod
+    def score(self, pool: Pool) -> np.ndarray:
+        """(n,), higher is more wanted."""
+
+    @abstractmethod
+    def reason(self, pool: Pool, row: int) -> str:
+        """Why the image of this row scores as it does."""
+
+    def arrange(
+        self,
+        pool: Pool,
+        budget: int,  # noqa: ARG002  the whole pool is in order, whatever the budget
+        rng: np.random.Generator,  # noqa: ARG002  nothing is left to chance
+    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        score = self.score(pool)
+        rows = descending(pool, score)
+        return rows, score[rows], [self.reason(pool, int(row)) for row in rows]
+
+
+def descending(pool: Pool, score: np.ndarray) -> np.ndarray:
+    """Rows of the pool by falling score; ties as `Pointwise` says."""
+    return np.lexsort((pool.ids, -pool.column("novelty"), -score))
+
+
+def nothing_found(pool: Pool, row: int) -> str | None:
+    """The reason of an image in which no box counts; None where one does."""
+    if pool.column("expected_boxes")[row] > 0:
+        return None
+    return f"0 boxes found; distance {pool.column('novelty')[row]:.2f} to {centre(pool, 0)}"
+
+
+def centre(pool: Pool, chosen: int) -> str:
+    """What a distance is taken to, in words, once `chosen` images are in the batch."""
+    labeled = len(pool.labeled_encodings) > 0
+    if not labeled and not chosen:
+        return "the pool's mean"
+    return f"the nearest {' or '.join(['labeled'] * labeled + ['chosen'] * bool(chosen))} image"
+
+
+_REGISTRY: dict[str, type[Strategy]] = {}
+
+Registered = TypeVar("Registered", bound=type[Strategy])
+
+
+def register(strategy: Registered) -> Registered:
+    """Class decorator: makes a strategy known by its `name`."""
+    if strategy.name in _REGISTRY:
+        raise ValueError(f"strategy {strategy.name!r} is registered twice: names must differ")
+    _REGISTRY[strategy.name] = strategy
+    return strategy
+
+
+def names() -> tuple[str, ...]:
+    """Every known strategy, sorted."""
+    return tuple(sorted(_REGISTRY))
+
+
+def get(name: str) -> Strategy:
+    """The strategy of this name. Raises ValueError, listing the known names, where there is none."""
+    if name not in _REGISTRY:
+        raise ValueError(f"strategy {name!r} is not known; choose one of {', '.join(names())}")
+    return _REGISTRY[name]()

@@ -1,0 +1,22 @@
+"""Least confidence: images in which even the surest box is doubtful."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agent.pool import Pool
+from agent.strategies.base import Pointwise, nothing_found, register
+
+
+@register
+class LeastConfidence(Pointwise):
+    """Score: 1 - the highest box score of the image (`least_confidence`); 0 where no box was found."""
+
+    name = "least_confidence"
+
+    def score(self, pool: Pool) -> np.ndarray:
+        return pool.column("least_confidence")
+
+    def reason(self, pool: Pool, row: int) -> str:
+        best = 1 - pool.column("least_confidence")[row]
+        return nothing_found(pool, row) or f"even its surest box scores only {best:.2f}"

@@ -1,0 +1,1 @@
+"""Label Studio, HTTP, the queue and the user: the service around `agent` and `model`."""

@@ -1,0 +1,242 @@
+"""The `mgral` command."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import redis
+from pydantic import ValidationError
+
+from backend.labels import LabelConfigError
+from backend.settings import Settings, get_settings
+from backend.studio import StudioError
+from model.detector import WeightsError
+from model.versions import VersionError
+
+FAULTS = (StudioError, LabelConfigError, WeightsError, VersionError)
+
+
+class _Group(click.Group):
+    """Turns the errors that people can mend into one line and exit status 1."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except FAULTS as error:
+            raise click.ClickException(str(error)) from error
+        except redis.RedisError as error:
+            raise click.ClickException(f"Redis does not answer ({error}): start it, or set REDIS_URL") from error
+        except ValidationError as error:
+            raise click.ClickException("; ".join(str(e["msg"]) for e in error.errors())) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """The Label Studio ML backend that labels the right images first.
+
+    Settings come from the environment; see README.md. Start with `mgral doctor`.
+    """
+
+
+@main.command()
+def serve() -> None:
+    """Serve Label Studio's ML backend protocol (PORT, WORKERS, THREADS).
+
+    \b
+    Example: PORT=9090 LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... mgral serve
+    """
+    from gunicorn.app.base import BaseApplication
+
+    from backend.app import create_app
+
+    settings = _start()
+
+    class Server(BaseApplication):
+        def load_config(self) -> None:
+            self.cfg.set("bind", f"0.0.0.0:{settings.port}")
+            self.cfg.set("workers", settings.workers)
+            self.cfg.set("threads", settings.threads)
+            self.cfg.set("worker_class", "gthread")
+            self.cfg.set("timeout", 120)
+            self.cfg.set("loglevel", settings.log_level.lower())
+
+        def load(self) -> Any:
+            return create_app(settings)
+
+    Server().run()
+
+
+@main.command()
+@click.option("--burst", is_flag=True, help="End when nothing is left to do.")
+def work(burst: bool) -> None:
+    """Run jobs: training, ranking, predicting. Start as many as there are machines.
+
+    \b
+    Example: REDIS_URL=redis://queue:6379 MODEL_DIR=/data mgral work
+    """
+    from backend.worker import run
+
+    run(_start(), burst=burst)
+
+
+@main.command()
+@click.argument("project", type=int)
+@click.option("--backend-url", help="The backend as Label Studio sees it.  [default: http://localhost:PORT]")
+def connect(project: int, backend_url: str | None) -> None:
+    """Set up a project: backend, webhook, order, Data Manager tab. Running it twice changes nothing.
+
+    \b
+    Example: mgral connect 3 --backend-url http://backend:9090
+    """
+    from backend import connect as connecting
+    from backend.queue import Jobs
+    from backend.studio import Studio
+
+    settings = _start()
+    studio = Studio.from_settings(settings)
+    url = backend_url or f"http://localhost:{settings.port}"
+    changed = connecting.connect(studio, settings, project, url, Jobs(settings))
+    for line in changed or [f"project {project} is connected already: nothing to change"]:
+        click.echo(line)
+    for line in connecting.warnings(studio.project(project)):
+        click.echo(f"note: {line}")
+
+
+@main.command()
+@click.argument("project", type=int)
+@click.option("--no-watch", is_flag=True, help="Do not wait for the end.")
+@click.option("--cancel", is_flag=True, help="Stop what runs and drop what waits for the project.")
+def train(project: int, no_watch: bool, cancel: bool) -> None:
+    """Retrain on the project's annotations, as "Start training" does, and watch it.
+
+    \b
+    Example: mgral train 3
+    """
+    from backend.queue import Jobs
+
+    jobs = Jobs(_start())
+    if cancel:
+        stopped = jobs.cancel(project)
+        click.echo(f"cancelled {len(stopped)} jobs" if stopped else f"nothing runs for project {project}")
+        return
+    _follow(jobs.enqueue("train", project)[0], no_watch)
+
+
+@main.command()
+@click.argument("project", type=int)
+@click.option("--show", is_flag=True, help="Show the order that is live, make no new one.")
+@click.option("--top", default=10, show_default=True, help="Tasks to show.")
+def rank(project: int, show: bool, top: int) -> None:
+    """Order the project's unlabeled tasks with the model that serves.
+
+    \b
+    Example: mgral rank 3 --top 5
+    """
+    from backend.published import Published
+    from backend.queue import Jobs
+    from backend.serving import store_of
+
+    settings = _start()
+    if not show:
+        _follow(Jobs(settings).enqueue("rank", project)[0], False)
+    live = Published(settings.model_dir / str(project)).current()
+    if live is None:
+        raise click.ClickException(f"project {project} has no ranking yet: run `mgral connect {project}`")
+    record = json.loads(store_of(settings, project).read(live.version, "ranking.json"))
+    click.echo(f"{record['model_version']}, by {record['strategy']}: {len(record['order'])} tasks")
+    for place, (task, reason) in enumerate(zip(record["order"][:top], record["reasons"], strict=False), 1):
+        click.echo(f"{place:3d}. task {task}: {reason}")
+
+
+@main.command()
+@click.argument("project", type=int)
+@click.option("--promote", metavar="VERSION", help="Let this version serve.")
+@click.option("--roll-back", is_flag=True, help="Let the version serve that served before.")
+def versions(project: int, promote: str | None, roll_back: bool) -> None:
+    """List a project's model versions, or choose the one that serves.
+
+    \b
+    Example: mgral versions 3 --roll-back
+    """
+    from backend.publish import go_to
+    from backend.published import Published
+    from backend.queue import Jobs
+    from backend.serving import store_of
+    from backend.studio import Studio
+
+    settings = _start()
+    store = store_of(settings, project)
+    if promote or roll_back:
+        studio = Studio.from_settings(settings)
+        count = studio.project(project)["total_annotations_number"]
+        chosen = store.promote(promote) if promote else store.roll_back()
+        published = Published(settings.model_dir / str(project))
+        click.echo(go_to(studio, Jobs(settings), project, published, chosen, count))
+    serving = store.serving()
+    for version in store.list():
+        mark = "*" if serving and version.name == serving.name else " "
+        score = f"mAP {version.metrics['map']:.3f}" if version.metrics else "mAP    ?"
+        click.echo(f"{mark} {version.name}  {score}  {version.images:5d} images  {version.note}")
+    if serving is None:
+        click.echo(f"project {project} has no version yet: run `mgral connect {project}`")
+
+
+@main.command()
+def doctor() -> None:
+    """Check Label Studio, token, Redis, worker, weights and disk; say the remedy for what is not well.
+
+    \b
+    Example: mgral doctor
+    """
+    from backend.doctor import examine
+
+    sick = 0
+    for finding in examine(_start()):
+        click.echo(f"{'ok  ' if finding.well else 'FAIL'}  {finding.what}: {finding.said}")
+        sick += not finding.well
+    if sick:
+        raise click.ClickException(f"{sick} checks failed")
+
+
+@main.command()
+@click.option("--data", type=click.Path(path_type=Path), help="A labeled COCO directory: annotations.json, images/.")
+@click.option("--check", is_flag=True, help="Verify, close everything, print JSON as the last line.")
+def demo(data: Path | None, check: bool) -> None:
+    """Show the whole loop on this machine: Label Studio, Redis, backend, worker, a project of road signs.
+
+    \b
+    Example: mgral demo --data ../shared/data/bccd
+    """
+    from backend.demo import run
+
+    sys.exit(run(data, check))
+
+
+def _start() -> Settings:
+    # Before torch is loaded: its threads spin while they wait, which on a busy machine costs up to 50 times.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    settings = get_settings()
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(settings.cache_dir))
+    return settings
+
+
+def _follow(job: Any, no_watch: bool) -> None:
+    from backend.watch import watch
+
+    click.echo(f"job {job.id}")
+    if not no_watch:
+        error = watch(job)
+        if error:
+            raise click.ClickException(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""`mgral demo`: the main job, live, on one machine and without a network.
+
+Starts the four processes, makes a project, labels forty tasks as an annotator would, presses "Start training", shows
+every stage, and leaves the project open for a look.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rq.job import Job
+
+from backend.annotator import Annotator
+from backend.connect import connect
+from backend.local import LocalStack, StartError
+from backend.published import Published
+from backend.queue import Jobs, describe
+from backend.serving import store_of
+from backend.settings import Settings
+from backend.studio import Studio, StudioError
+from backend.watch import watch
+from model.dataset import Dataset
+from model.scenes import write_scenes
+
+TASKS, MOST_TASKS, LABELED = 120, 400, 40
+CHECKED = 10
+TRAINING = {"IMAGE_SIZE": "224", "TRAIN_MIN_STEPS": "120", "WEIGHTS": "starter", "BUDGET": "20", "LOG_LEVEL": "INFO"}
+
+
+class DemoError(RuntimeError):
+    """The demo could not go on; the message says why."""
+
+
+def run(data: Path | None, check: bool) -> int:
+    """Run the demo; with `check` it ends by itself and prints JSON as its last line. Returns the exit status."""
+    console = Console(soft_wrap=True)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with ExitStack() as stack:
+            directory = Path(tempfile.mkdtemp(prefix="mgral-demo-"))
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            installation = stack.enter_context(LocalStack(directory))
+            try:
+                result = _show(installation, data, check, console)
+            except (DemoError, StudioError):
+                for name in ("work", "serve"):
+                    console.print(f"--- end of {name}.log\n{installation.tail(name, 30)}", markup=False, highlight=False)
+                raise
+            if not check:
+                console.print("\nOpen it, press [b]Label All Tasks[/b]; Ctrl-C ends the demo and removes it.")
+                signal.pause()
+    except KeyboardInterrupt:
+        console.print("ended")
+        return 0
+    except (DemoError, StartError, StudioError, OSError, ValueError) as error:
+        console.print(f"the demo stopped: {error}", style="red", markup=False)
+        return 1
+    print(json.dumps(result), flush=True)
+    return 0 if result["next_is_top"] and result["order_matches"] == CHECKED and result["predicted"] else 1
+
+
+def _show(installation: LocalStack, data: Path | None, check: bool, console: Console) -> dict:
+    start = time.monotonic()
+
+    def stage(text: str) -> None:
+        console.print(f"[{time.monotonic() - start:5.1f} s] {text}", markup=False, highlight=False)
+
+    truth = _coco(data) if data else None
+    stage("starting Redis and Label Studio (its first start makes a database, about a minute)")
+    installation.start_redis()
+    installation.start_label_studio()
+    if truth is None:
+        truth = write_scenes(installation.directory / "scenes", TASKS, seed=0)
+        stage(f"made {TASKS} road-sign scenes")
+    installation.start_backend(**TRAINING)
+    installation.start_worker(**TRAINING)
+    stage("backend and worker are up")
+    installation.wait_for_label_studio()
+    stage(f"Label Studio is up at {installation.label_studio_url}")
+
+    settings = _settings(installation)
+    studio = Studio.from_settings(settings)
+    annotator = Annotator(studio, truth)
+    project = annotator.create_project("Road signs" if data is None else data.resolve().name)
+    annotator.upload(project, truth.images)
+    stage(f"project {project} with {len(truth)} tasks")
+    jobs = Jobs(settings)
+    for line in connect(studio, settings, project, installation.backend_url, jobs):
+        stage(line)
+    first = jobs.last("rank", project)
+    if first is not None:
+        _finish(first, console)
+    stage("the first order covers the pool: nothing is labeled yet")
+    count = min(LABELED, len(truth) // 2)
+    for _ in track(range(count), "an annotator labels", console=console, disable=not console.is_terminal):
+        annotator.label_next(project)
+    stage(f"{count} tasks labeled")
+
+    (backend,) = studio.call("GET", "/api/ml", params={"project": project})
+    studio.call("POST", f"/api/ml/{backend['id']}/train", json={})
+    job = jobs.last("train", project)
+    if job is None:
+        raise DemoError("Label Studio took 'Start training', but no job came; see serve.log")
+    stage("pressed Start training")
+    _finish(job, console)
+    seconds = time.monotonic() - start
+    stages = describe(job)["stages"]
+    stage("live; seconds a stage: " + ", ".join(f"{name} {took:.1f}" for name, took in stages.items()))
+    return _report(installation, annotator, project, seconds, check, console)
+
+
+def _report(
+    installation: LocalStack, annotator: Annotator, project: int, seconds: float, check: bool, console: Console
+) -> dict:
+    settings = _settings(installation)
+    store = store_of(settings, project)
+    live = Published(settings.model_dir / str(project)).current()
+    if live is None:
+        raise DemoError("nothing was published")
+    newest = store.list()[-1]
+    record = json.loads(store.read(live.version, "ranking.json"))
+    before = float(record.get("map_before") or 0.0)
+    after = float(newest.metrics["map"]) if newest.metrics else None
+    console.print(f"\n{installation.label_studio_url}/projects/{project}/data", highlight=False)
+    console.print(f"login {installation.username}   password {installation.password}", markup=False, highlight=False)
+    shown = f"{after:.3f}" if after is not None else "unknown (no holdout)"
+    console.print(f"mAP on the holdout: {before:.3f} before, {shown} after   ({newest.note})", highlight=False)
+    console.print(f"next to label, by {record['strategy']}:")
+    for place, (task, reason) in enumerate(zip(record["order"][:5], record["reasons"], strict=False), 1):
+        console.print(f"  {place}. task {task}: {reason}", markup=False, highlight=False)
+    result = {
+        "tasks": len(annotator.by_task),
+        "predicted": annotator.studio.model_versions(project).get(live.model_version, 0),
+        "version": live.model_version,
+        "map_before": round(before, 4),
+        "map_after": round(after, 4) if after is not None else None,
+        "next_is_top": None,
+        "order_matches": None,
+        "seconds": round(seconds, 1),
+    }
+    if check:
+        served = [annotator.label_next(project) for _ in range(min(CHECKED, len(record["order"])))]
+        matches = sum(a == b for a, b in zip(served, record["order"], strict=False))
+        result |= {"next_is_top": served[0] == record["order"][0], "order_matches": matches}
+    return result
+
+
+def _settings(installation: LocalStack) -> Settings:
+    environment = installation.environment(**TRAINING)
+    known = {name.upper() for name in Settings.model_fields}
+    return Settings(_env_file=None, **{k.lower(): v for k, v in environment.items() if k in known})  # type: ignore[call-arg]
+
+
+def _finish(job: Job, console: Console) -> None:
+    if error := watch(job, console):
+        raise DemoError(error)
+
+
+def _coco(data: Path) -> Dataset:
+    annotations = data / "annotations.json"
+    if not annotations.exists():
+        raise DemoError(f"{data}: no annotations.json; give a directory with annotations.json (COCO) and images/")
+    dataset = Dataset.from_coco(annotations, data / "images")
+    return Dataset(dataset.images[:MOST_TASKS], dataset.names)

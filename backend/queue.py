@@ -1,0 +1,225 @@
+"""The queue: what is enqueued, how far it is, how it is cancelled. What the jobs do is in `backend.jobs`.
+
+At most one job of a kind waits or runs for a project; asking again gives the same job. Asking for a training while one
+runs makes one more follow it, because the new annotations came too late for the first.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import redis
+from rq import Queue, Retry
+from rq.command import send_stop_job_command
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+from rq.job import Job, JobStatus
+
+from backend.settings import Settings
+
+log = logging.getLogger(__name__)
+
+KINDS = ("train", "rank", "predict")
+ACTIVE = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED, JobStatus.DEFERRED, JobStatus.CREATED}
+RETRY_SECONDS = [10, 30, 120]  # a transient fault is tried again after so long
+KEEP_SECONDS = 7 * 24 * 3600  # how long a finished job can be asked about
+RECONCILE = "reconcile"
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """The Redis of the settings; a dead one is noticed within a second."""
+    return redis.Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+
+
+class Jobs:
+    """Enqueue, find, cancel. Every method raises redis.RedisError where Redis is away."""
+
+    def __init__(self, settings: Settings, connection: redis.Redis | None = None) -> None:
+        self.settings = settings
+        self.connection = connection or connect(settings)
+        self.queue = Queue(settings.queue_name, connection=self.connection)
+
+    def enqueue(self, kind: str, project: int, **arguments: Any) -> tuple[Job, bool]:
+        """(job, whether it is new): `kind` is one of KINDS. Milliseconds; fit for a webhook."""
+        with self.connection.lock(self._key("enqueue", project), timeout=5):
+            active = self.active(kind, project)
+            if active is not None:
+                if kind == "train" and active.get_status() == JobStatus.STARTED:
+                    self.connection.set(self._key("again", project), 1)
+                return active, False
+            job = self.queue.enqueue_call(
+                f"backend.jobs.{kind}",
+                args=(project,),
+                kwargs=arguments,
+                timeout=self.settings.job_timeout,
+                result_ttl=KEEP_SECONDS,
+                failure_ttl=KEEP_SECONDS,
+                retry=Retry(max=len(RETRY_SECONDS), interval=RETRY_SECONDS),
+                description=f"{kind} project {project}",
+                meta={"kind": kind, "project": project, "stage": "waiting for a worker", "log": []},
+            )
+            self.connection.set(self._key(kind, project), job.id)
+            return job, True
+
+    def take_again(self, project: int) -> bool:
+        """Whether a training was asked for while one ran; the wish is forgotten by asking."""
+        return bool(self.connection.getdel(self._key("again", project)))
+
+    def last(self, kind: str, project: int) -> Job | None:
+        """The newest job of a kind, whatever became of it."""
+        found = self.connection.get(self._key(kind, project))
+        if not isinstance(found, bytes):
+            return None
+        try:
+            return Job.fetch(found.decode(), connection=self.connection)
+        except NoSuchJobError:
+            return None
+
+    def active(self, kind: str, project: int) -> Job | None:
+        """The job of a kind that waits or runs."""
+        job = self.last(kind, project)
+        return job if job is not None and job.get_status() in ACTIVE else None
+
+    def cancel(self, project: int) -> list[Job]:
+        """Stop what runs and drop what waits for a project; the version that serves goes on serving."""
+        stopped = []
+        self.connection.delete(self._key("again", project))
+        for kind in KINDS:
+            job = self.active(kind, project)
+            if job is None:
+                continue
+            with suppress(InvalidJobOperation, NoSuchJobError):  # it ended this very moment
+                if job.get_status() == JobStatus.STARTED:
+                    send_stop_job_command(self.connection, job.id)
+                else:
+                    job.cancel()
+                stopped.append(job)
+        return stopped
+
+    def schedule_reconcile(self, delay: float = 0) -> None:
+        """See that `backend.jobs.reconcile` runs after `delay` seconds, once, however many workers ask."""
+        with self.connection.lock("mgral:enqueue:reconcile", timeout=5):
+            with suppress(NoSuchJobError):
+                waiting = Job.fetch(RECONCILE, connection=self.connection)
+                overdue = datetime.now(UTC) - (waiting.created_at.replace(tzinfo=UTC)) > timedelta(
+                    seconds=3 * self.settings.reconcile_seconds + 60
+                )
+                if waiting.get_status() in ACTIVE - {JobStatus.STARTED} and not overdue:
+                    return
+                waiting.delete()
+            job = Job.create(
+                "backend.jobs.reconcile", connection=self.connection, id=RECONCILE, result_ttl=60, timeout=600
+            )
+            if delay:
+                self.queue.schedule_job(job, datetime.now(UTC) + timedelta(seconds=delay))
+            else:
+                self.queue.enqueue_job(job)
+
+    def note_attempt(self, project: int, annotations: int) -> None:
+        """Remember how many annotations a training saw, so that a failing one is not started again by each new one."""
+        self.connection.set(self._key("attempted", project), annotations)
+
+    def attempted(self, project: int) -> int:
+        """How many annotations the last training saw."""
+        value = self.connection.get(self._key("attempted", project))
+        return int(value) if isinstance(value, bytes) else 0
+
+    def exclusive(self, project: int) -> redis.lock.Lock:
+        """A lock that one job of a project holds at a time; whoever holds it must `reacquire` it every few seconds."""
+        return self.connection.lock(self._key("busy", project), timeout=60, sleep=0.5, thread_local=False)
+
+    def _key(self, what: str, project: int) -> str:
+        return f"mgral:{self.settings.queue_name}:{what}:{project}"
+
+
+def describe(job: Job) -> dict[str, Any]:
+    """What people and pages are told of a job: plain values."""
+    status = job.get_status()
+    meta = job.get_meta()
+    out = {
+        "job": job.id,
+        "kind": meta.get("kind"),
+        "project": meta.get("project"),
+        "status": status.value if status else "gone",
+        "stage": meta.get("stage", ""),
+        "done": meta.get("done", 0),
+        "total": meta.get("total", 0),
+        "share": meta.get("share", 0.0),
+        "seconds_left": meta.get("seconds_left"),
+        "figures": meta.get("figures", {}),
+        "stages": meta.get("stages", {}),
+        "log": meta.get("log", []),
+        "error": meta.get("error"),
+    }
+    if status == JobStatus.FINISHED:
+        out |= {"stage": "done", "share": 1.0, "seconds_left": 0}
+    return out
+
+
+class Progress:
+    """Writes a job's progress into its `meta`, at most twice a second. Calling it is an `agent.cycle.Watch`.
+
+    `stages` are the stages with their usual share of the time, from which the share done and the time left follow.
+    """
+
+    def __init__(self, job: Job | None, stages: dict[str, float]) -> None:
+        self.job, self.stages = job, stages
+        self.whole = sum(stages.values())
+        self.started = self.stage_started = time.monotonic()
+        self.saved = 0.0
+        self.stage = ""
+        if job is not None:
+            job.meta.update({"log": job.meta.get("log", []), "stages": {}, "error": None})
+
+    def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """`done` of `total` units of `stage` are finished."""
+        now = time.monotonic()
+        fresh = stage != self.stage
+        if fresh:
+            self._close_stage(now)
+            self.stage, self.stage_started = stage, now
+        if self.job is None or (not fresh and now - self.saved < 0.5 and done < total):
+            return
+        names = list(self.stages)
+        before = sum(self.stages[name] for name in names[: names.index(stage)]) if stage in names else 0.0
+        share = (before + self.stages.get(stage, 0.0) * done / max(total, 1)) / self.whole
+        elapsed = now - self.started
+        self.job.meta.update(
+            stage=stage,
+            done=done,
+            total=total,
+            share=round(share, 4),
+            seconds_left=round(elapsed * (1 - share) / share) if share > 0.02 else None,
+            figures={name: round(float(value), 4) for name, value in figures.items()},
+        )
+        self.job.save_meta()
+        self.saved = now
+
+    def say(self, line: str) -> None:
+        """A line for people: kept with the job and written to the log."""
+        log.info("%s", line)
+        if self.job is not None:
+            self.job.meta["log"] = [*self.job.meta["log"], line][-200:]
+            self.job.save_meta()
+
+    def fail(self, line: str) -> None:
+        """The one line that says why the job failed."""
+        self.say(line)
+        if self.job is not None:
+            self.job.meta["error"] = line
+            self.job.save_meta()
+
+    def finish(self) -> None:
+        """Close the last stage."""
+        self._close_stage(time.monotonic())
+        if self.job is not None:
+            self.job.meta.update(stage="done", share=1.0, seconds_left=0)
+            self.job.save_meta()
+
+    def _close_stage(self, now: float) -> None:
+        if self.stage and self.job is not None:
+            seconds = self.job.meta["stages"].get(self.stage, 0.0) + now - self.stage_started
+            self.job.meta["stages"][self.stage] = round(seconds, 1)

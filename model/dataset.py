@@ -1,0 +1,227 @@
+"""Data sets of images with boxes: read from COCO, YOLO or VOC, split stably, counted, fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.images import displayed_size
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledImage:
+    """One image and its boxes.
+
+    Attributes:
+        id: stable identifier (COCO image id, Label Studio task id).
+        path: the image file.
+        size: (width, height) in pixels as displayed.
+        xyxy: (n, 4) float32 box corners in pixels.
+        class_ids: (n,) int64 indices into `Dataset.names`.
+        crowd: (n,) bool, regions that stand for many objects: they are evaluated as COCO does, never trained on.
+        split: "train", "val", ... where the source says; otherwise None.
+    """
+
+    id: int
+    path: Path
+    size: tuple[int, int]
+    xyxy: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    class_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    crowd: np.ndarray = None  # type: ignore[assignment]  # set below: its length is that of class_ids
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.crowd is None:
+            object.__setattr__(self, "crowd", np.zeros(len(self.class_ids), bool))
+        if not len(self.xyxy) == len(self.class_ids) == len(self.crowd):
+            raise ValueError(f"image {self.id}: {len(self.xyxy)} boxes but {len(self.class_ids)} classes")
+
+
+def in_holdout(image_id: int, fraction: float = 0.2) -> bool:
+    """Whether an image belongs to the holdout; depends on nothing but its id, so it never changes sides."""
+    digest = hashlib.sha256(f"holdout:{image_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images with boxes, and the names of their classes."""
+
+    images: tuple[LabeledImage, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, ids: Iterable[int]) -> Dataset:
+        """The images with these ids, in the data set's own order. Raises KeyError on an id it does not hold."""
+        wanted = set(ids)
+        kept = tuple(image for image in self.images if image.id in wanted)
+        if missing := wanted - {image.id for image in kept}:
+            raise KeyError(f"images {sorted(missing)[:5]} are not in this data set of {len(self)} images")
+        return Dataset(kept, self.names)
+
+    def holdout(self, fraction: float = 0.2) -> tuple[Dataset, Dataset]:
+        """(train, holdout), split by a hash of each id: labeling more images never moves one across."""
+        held = {image.id for image in self.images if in_holdout(image.id, fraction)}
+        return (
+            Dataset(tuple(i for i in self.images if i.id not in held), self.names),
+            Dataset(tuple(i for i in self.images if i.id in held), self.names),
+        )
+
+    def class_histogram(self) -> dict[str, int]:
+        """Boxes per class name, every class listed, in the order of `names`."""
+        counts = Counter(int(c) for image in self.images for c in image.class_ids)
+        return {name: counts[k] for k, name in enumerate(self.names)}
+
+    def fingerprint(self) -> str:
+        """64 hex digits that change when an image, a box or a class name does; the order of images is irrelevant."""
+        digest = hashlib.sha256(json.dumps(self.names).encode())
+        for image in sorted(self.images, key=lambda i: i.id):
+            digest.update(f"{image.id}:{image.size}:{len(image.class_ids)}:".encode())
+            digest.update(np.ascontiguousarray(image.xyxy, np.float32).tobytes())
+            digest.update(np.ascontiguousarray(image.class_ids, np.int64).tobytes())
+            digest.update(np.ascontiguousarray(image.crowd, bool).tobytes())
+        return digest.hexdigest()
+
+    # -- COCO ---------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_coco(cls, annotations: str | Path | dict, images: str | Path) -> Dataset:
+        """COCO instances (a file or the dict itself) with image files below `images`."""
+        coco = annotations if isinstance(annotations, dict) else json.loads(Path(annotations).read_text())
+        categories = sorted(coco["categories"], key=lambda c: c["id"])
+        class_of = {c["id"]: k for k, c in enumerate(categories)}
+        boxes: dict[int, list[dict]] = {}
+        for annotation in coco["annotations"]:
+            if annotation["category_id"] not in class_of:
+                raise ValueError(
+                    f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not among "
+                    f"the file's categories {sorted(class_of)}"
+                )
+            boxes.setdefault(annotation["image_id"], []).append(annotation)
+        out = []
+        for image in coco["images"]:
+            mine = boxes.get(image["id"], [])
+            xywh = np.array([a["bbox"] for a in mine], np.float64).reshape(-1, 4)
+            out.append(
+                LabeledImage(
+                    id=image["id"],
+                    path=Path(images) / image["file_name"],
+                    size=(image["width"], image["height"]),
+                    xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).astype(np.float32),
+                    class_ids=np.array([class_of[a["category_id"]] for a in mine], np.int64),
+                    crowd=np.array([bool(a.get("iscrowd", 0)) for a in mine], bool),
+                    split=image.get("split"),
+                )
+            )
+        return cls(tuple(out), tuple(c["name"] for c in categories))
+
+    def to_coco(self) -> dict:
+        """COCO instances; category k + 1 is class k, annotation ids start at 1 (pycocotools treats 0 as no match)."""
+        annotations: list[dict] = []
+        for image in self.images:
+            boxes: Any = image.xyxy.astype(np.float64).tolist()
+            for (x1, y1, x2, y2), k, crowd in zip(boxes, image.class_ids, image.crowd, strict=True):
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image.id,
+                        "category_id": int(k) + 1,
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": (x2 - x1) * (y2 - y1),
+                        "iscrowd": int(crowd),
+                    }
+                )
+        return {
+            "images": [
+                {"id": i.id, "file_name": i.path.name, "width": i.size[0], "height": i.size[1]}
+                | ({"split": i.split} if i.split else {})
+                for i in self.images
+            ],
+            "annotations": annotations,
+            "categories": [{"id": k + 1, "name": name} for k, name in enumerate(self.names)],
+        }
+
+    # -- YOLO ---------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_yolo(cls, images: str | Path, labels: str | Path, names: Sequence[str]) -> Dataset:
+        """YOLO text labels: `labels/x.txt` beside `images/x.jpg`, lines of `class cx cy w h` in fractions of the image.
+
+        An image without a label file has no objects; a sixth number on a line is a confidence and is not read. Ids are
+        1, 2, ... in the order of the file names. Raises ValueError for a line of anything else, naming it.
+        """
+        files = sorted(p for p in Path(images).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        out = []
+        for number, path in enumerate(files, start=1):
+            width, height = displayed_size(path)
+            label = Path(labels) / path.relative_to(images).with_suffix(".txt")
+            table = _yolo_rows(label, len(names)) if label.exists() else np.zeros((0, 5))
+            centre, half = table[:, 1:3], table[:, 3:5] / 2
+            xyxy = np.concatenate([centre - half, centre + half], axis=1) * [width, height, width, height]
+            out.append(
+                LabeledImage(number, path, (width, height), xyxy.astype(np.float32), table[:, 0].astype(np.int64))
+            )
+        return cls(tuple(out), tuple(names))
+
+    # -- Pascal VOC ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_voc(cls, images: str | Path, annotations: str | Path) -> Dataset:
+        """Pascal VOC: one XML a picture. Objects marked `difficult` are left out, as VOC's own evaluation does.
+
+        Ids are 1, 2, ... in the order of the file names; classes are sorted by name.
+        """
+        parsed = [(p, ElementTree.parse(p).getroot()) for p in sorted(Path(annotations).glob("*.xml"))]
+        objects = [
+            [o for o in root.iter("object") if o.findtext("difficult", "0").strip() != "1"] for _, root in parsed
+        ]
+        names = tuple(sorted({o.findtext("name", "").strip() for found in objects for o in found}))
+        out = []
+        for number, ((file, root), found) in enumerate(zip(parsed, objects, strict=True), start=1):
+            path = Path(images) / root.findtext("filename", file.with_suffix(".jpg").name).strip()
+            corners = [
+                [float(o.findtext(f"bndbox/{c}", "nan")) for c in ("xmin", "ymin", "xmax", "ymax")] for o in found
+            ]
+            xyxy = np.array(corners, np.float32).reshape(-1, 4)
+            if np.isnan(xyxy).any():
+                raise ValueError(f"{file}: an object without xmin, ymin, xmax, ymax")
+            size = (int(root.findtext("size/width", "0")), int(root.findtext("size/height", "0")))
+            out.append(
+                LabeledImage(
+                    number,
+                    path,
+                    size if all(size) else displayed_size(path),  # some tools leave the size out or write 0
+                    xyxy - np.array([1, 1, 0, 0], np.float32),  # VOC counts pixels from 1 and includes the last one
+                    np.array([names.index(o.findtext("name", "").strip()) for o in found], np.int64),
+                )
+            )
+        return cls(tuple(out), names)
+
+
+def _yolo_rows(label: Path, classes: int) -> np.ndarray:
+    """(n, 5) float64 rows of `class cx cy w h`."""
+    rows = []
+    for number, line in enumerate(label.read_text().splitlines(), start=1):
+        try:
+            row = [float(value) for value in line.split()]
+        except ValueError:
+            raise ValueError(f"{label}, line {number}: {line!r} holds something that is no number") from None
+        if len(row) not in (0, 5, 6):
+            raise ValueError(f"{label}, line {number}: {len(row)} numbers where `class cx cy w h` was expected")
+        if row and (row[0] not in range(classes)):
+            raise ValueError(f"{label}, line {number}: class {row[0]:g}, but only {classes} names were given")
+        if row:
+            rows.append(row[:5])
+    return np.array(rows, np.float64).reshape(-1, 5)

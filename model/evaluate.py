@@ -1,0 +1,83 @@
+"""The reported mAP: COCO's, computed by pycocotools."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from model.dataset import Dataset
+from model.detections import Detections
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """COCO box metrics in [0, 1]; -1.0 where there is no ground truth, as in pycocotools.
+
+    Attributes:
+        map: mean over IoU .50:.05:.95 and the classes that have ground truth.
+        map50, map75: the same at one IoU.
+        per_class: name -> AP (IoU .50:.95).
+        images, boxes: what stood behind the figures.
+    """
+
+    map: float
+    map50: float
+    map75: float
+    per_class: dict[str, float]
+    images: int
+    boxes: int
+
+    def __str__(self) -> str:
+        classes = ", ".join(f"{name} {ap:.3f}" for name, ap in self.per_class.items() if ap >= 0)
+        return (
+            f"mAP {self.map:.3f}  AP50 {self.map50:.3f}  AP75 {self.map75:.3f}  "
+            f"({self.images} images, {self.boxes} boxes: {classes})"
+        )
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
+    """Score `detections[i]` against `dataset.images[i]` with pycocotools (area = all, maxDets = 100).
+
+    The detections' classes are those of `dataset.names`.
+    """
+    if len(detections) != len(dataset):
+        raise ValueError(f"{len(detections)} detections for {len(dataset)} images")
+    boxes = sum(len(image.class_ids) for image in dataset.images)
+    results = [r for image, found in zip(dataset.images, detections, strict=True) for r in found.to_coco(image.id)]
+    if boxes == 0:
+        return Metrics(-1.0, -1.0, -1.0, dict.fromkeys(dataset.names, -1.0), len(dataset), 0)
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints tables
+        truth = COCO()
+        truth.dataset = dataset.to_coco()
+        truth.createIndex()
+        found = truth.loadRes(results) if results else COCO()
+        run = COCOeval(truth, found, "bbox")
+        run.params.imgIds = sorted(image.id for image in dataset.images)
+        run.params.catIds = list(range(1, len(dataset.names) + 1))
+        run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
+        run.evaluate()
+        run.accumulate()
+    precision = run.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
+
+    def average(values: np.ndarray) -> float:
+        seen = values[values > -1]
+        return float(seen.mean()) if len(seen) else -1.0
+
+    return Metrics(
+        map=average(precision),
+        map50=average(precision[0]),
+        map75=average(precision[5]),
+        per_class={name: average(precision[:, :, k]) for k, name in enumerate(dataset.names)},
+        images=len(dataset),
+        boxes=boxes,
+    )

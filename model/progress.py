@@ -1,0 +1,23 @@
+"""How long work tells what it is doing, and how it is told to stop."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Cancelled(Exception):
+    """Raised by a `Report` when the user asked to stop; nothing half-done is kept."""
+
+
+class Report(Protocol):
+    """Called by anything that runs longer than two seconds.
+
+    `done` of `total` units are finished; `figures` are numbers worth showing (loss=..., map=...). May raise
+    `Cancelled`, which the caller lets through.
+    """
+
+    def __call__(self, done: int, total: int, **figures: float) -> None: ...
+
+
+def silent(done: int, total: int, **figures: float) -> None:
+    """A `Report` for callers that do not watch."""

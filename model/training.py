@@ -1,0 +1,120 @@
+"""The one training loop: every detector of a family, a retrain and an experiment all learn through it.
+
+ultralytics' own trainer is built for hundreds of epochs on thousands of images (100 steps of warm-up, a checkpoint each
+epoch). Forty images on two cores need a short, full schedule instead: AdamW, one cycle, gradient clipping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from model.dataset import Dataset, LabeledImage
+from model.detector import FitConfig
+from model.images import letterbox, load_image
+from model.progress import Report
+
+GRADIENT_NORM = 10.0
+CACHE_BYTES = 2_000_000_000  # images kept decoded in memory, at most
+
+augment = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(0.5),
+        v2.RandomAffine(degrees=5, translate=(0.1, 0.1), scale=(0.7, 1.3), fill=114),
+        v2.ColorJitter(brightness=0.3, contrast=0.2, saturation=0.4, hue=0.015),
+        v2.ClampBoundingBoxes(),
+        v2.SanitizeBoundingBoxes(min_size=2, labels_getter=lambda sample: sample[2]),
+    ]
+)
+
+
+def train(module: Any, dataset: Dataset, config: FitConfig, report: Report) -> None:
+    """Train an ultralytics detection model (a torch module) in place.
+
+    The same seed gives the same weights on the same machine.
+
+    Raises:
+        ValueError: the data set holds no box.
+        FloatingPointError: the weights stopped being numbers.
+    """
+    if not any(len(image.class_ids) for image in dataset.images):
+        raise ValueError(f"nothing to learn: {len(dataset)} images without any box; label some objects first")
+    device = next(module.parameters()).device
+    epochs = config.passes(len(dataset))
+    steps = epochs * -(-len(dataset) // config.batch)
+    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}], lr=config.learning_rate
+    )
+    warm_up = 0.1 if steps > 10 else 0.05  # a warm-up of exactly one step makes torch divide by zero
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps, pct_start=warm_up
+    )
+    cached = len(dataset) * 3 * config.image_size**2 <= CACHE_BYTES
+    samples = _Samples(dataset, config.image_size, cached)
+    module.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        for epoch in range(1, epochs + 1):
+            total = torch.zeros((), device=device)
+            for batch in _batches(samples, config.batch):
+                optimizer.zero_grad(set_to_none=True)
+                loss = module.loss({key: value.to(device) for key, value in batch.items()})[0].sum()
+                loss.backward()
+                norm = torch.nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
+                if torch.isfinite(norm):  # one broken batch must not cost the run
+                    optimizer.step()
+                schedule.step()
+                total += loss.detach()
+            report(epoch, epochs, loss=total.item() / len(dataset))
+    if not all(torch.isfinite(p).all() for p in module.parameters()):
+        raise FloatingPointError(f"training diverged (learning_rate {config.learning_rate}, seed {config.seed})")
+
+
+class _Samples:
+    """Letterboxed images with their boxes in the square's pixels."""
+
+    def __init__(self, dataset: Dataset, size: int, cached: bool) -> None:
+        self.images, self.size = dataset.images, size
+        self.cache: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = {} if cached else None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        if self.cache is None:
+            return self._read(self.images[index])
+        if index not in self.cache:
+            self.cache[index] = self._read(self.images[index])
+        return self.cache[index]
+
+    def _read(self, image: LabeledImage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        square, scale, (left, top) = letterbox(load_image(image.path), self.size)
+        keep = ~image.crowd
+        boxes = torch.from_numpy(image.xyxy[keep]) * scale + torch.tensor([left, top, left, top])
+        return torch.from_numpy(square).permute(2, 0, 1).contiguous(), boxes, torch.from_numpy(image.class_ids[keep])
+
+
+def _batches(samples: _Samples, batch: int) -> Iterator[dict[str, torch.Tensor]]:
+    """One shuffled, augmented pass in the form that ultralytics' losses take (boxes as xywh fractions)."""
+    for chunk in torch.randperm(len(samples)).split(batch):
+        pictures, boxes, classes, owner = [], [], [], []
+        for position, index in enumerate(chunk.tolist()):
+            picture, xyxy, labels = samples[index]
+            wrapped = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=(samples.size, samples.size))
+            picture, xyxy, labels = augment(tv_tensors.Image(picture), wrapped, labels)
+            pictures.append(picture)
+            boxes.append(torch.cat([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], dim=1) / samples.size)
+            classes.append(labels.float())
+            owner.append(torch.full((len(labels),), float(position)))
+        yield {
+            "img": torch.stack([torch.as_tensor(p) for p in pictures]).float() / 255,
+            "bboxes": torch.cat(boxes).as_subclass(torch.Tensor).float(),
+            "cls": torch.cat(classes)[:, None],
+            "batch_idx": torch.cat(owner),
+        }

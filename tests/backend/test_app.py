@@ -1,0 +1,141 @@
+"""The protocol, with Label Studio's own recorded requests, a real Redis and a real (untrained) detector."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from backend import plugin
+from backend.app import NOT_READY, create_app
+from backend.published import Publication, Published
+from backend.queue import Jobs
+from backend.settings import Settings
+from tests.shared import SHARED, needs_shared
+
+SCHEMA = (
+    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
+    '<Label value="Car"/><Label value="Bus"/></RectangleLabels></View>'
+)
+
+
+@pytest.fixture
+def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    monkeypatch.setattr(plugin, "get_settings", lambda: settings)
+    return create_app(settings).test_client()
+
+
+def recorded(name: str) -> Any:
+    return json.loads((SHARED / "label_studio_requests" / f"{name}.json").read_text())["body"]
+
+
+def task(number: int, image: str = "/data/upload/1/a.jpg") -> dict:
+    return {"id": number, "project": 1, "data": {"image": image}}
+
+
+def publish(settings: Settings, rows: list) -> None:
+    published = Published(settings.model_dir / "1")
+    published.predictions("v1-r001").put(rows)
+    published.publish(Publication("v1-r001", "v1", "entropy", 0))
+
+
+def test_health_and_setup_load_no_model(client: FlaskClient, settings: Settings) -> None:
+    before = set(sys.modules)
+    assert client.get("/health").get_json()["status"] == "UP"
+    answer = client.post("/setup", json={"project": "1.1795336536", "schema": SCHEMA}).get_json()
+    assert answer == {"model_version": NOT_READY}
+    assert not {m for m in set(sys.modules) - before if m.startswith("ultralytics")}
+    assert Jobs(settings).active("rank", 1) is not None  # the first ranking is asked for by itself
+    publish(settings, [])
+    answer = client.post("/setup", json={"project": "1.1795336536", "schema": SCHEMA}).get_json()
+    assert answer == {"model_version": "v1-r001"}
+
+
+def test_known_predictions_are_answered_in_order_and_none_is_empty_by_mistake(
+    client: FlaskClient, settings: Settings
+) -> None:
+    box = {"type": "rectanglelabels", "value": {"x": 1}}
+    many = range(1, 2001)
+    publish(settings, [(n, "/data/upload/1/a.jpg", n / 3000, [box]) for n in many])
+    tasks = [task(n) for n in (*many, *range(5000, 5050))]
+    answer = client.post("/predict", json={"tasks": tasks, "project": "1.1", "label_config": SCHEMA, "params": {}})
+    results = answer.get_json()["results"]
+    assert len(results) == len(tasks)
+    assert results[4] == {"result": [box], "score": 5 / 3000, "model_version": "v1-r001"}
+    assert all(r["result"] for r in results[:2000])
+    assert results[2000:] == [[]] * 50  # no prediction at all: Label Studio then stores nothing
+    assert Jobs(settings).active("predict", 1) is not None
+
+
+def test_a_task_whose_image_changed_is_predicted_anew(client: FlaskClient, settings: Settings) -> None:
+    settings.predict_live = 0
+    publish(settings, [(1, "/data/upload/1/old.jpg", 0.5, [])])
+    answer = client.post("/predict", json={"tasks": [task(1)], "project": "1.1", "label_config": SCHEMA})
+    assert answer.get_json()["results"] == [[]]
+
+
+def test_events_only_enqueue(client: FlaskClient, settings: Settings) -> None:
+    answer = client.post("/webhook", json={"action": "START_TRAINING", "project": {"id": 7}})
+    assert answer.status_code == 201
+    job = Jobs(settings).active("train", 7)
+    assert job is not None
+    assert answer.get_json() == {"job": job.id}
+    assert client.post("/job_status", json={"job": job.id}).get_json()["job_status"] == "queued"
+    assert client.post("/job_status", json={"job": "nonsense"}).status_code == 410
+    assert client.post("/webhook", json={"action": "START_TRAINING"}).status_code == 400
+
+
+@needs_shared
+def test_recorded_events(client: FlaskClient, settings: Settings) -> None:
+    settings.start_training_each_n_updates = 3
+    jobs = Jobs(settings)
+    assert client.post("/webhook", json=recorded("webhook_PROJECT_UPDATED")).get_json() == {"ignored": "PROJECT_UPDATED"}
+    assert client.post("/webhook", json=recorded("webhook_skip")).status_code == 200
+    assert client.post("/webhook", json=recorded("webhook_ANNOTATION_CREATED")).status_code == 200
+    assert jobs.queue.count == 0
+    assert client.post("/webhook", json=recorded("webhook_TASKS_CREATED")).status_code == 201
+    assert client.post("/webhook", json=recorded("webhook_ANNOTATIONS_CREATED")).status_code == 201  # the third
+    assert client.post("/webhook", json=recorded("webhook_START_TRAINING")).status_code == 201
+    assert {job.get_meta()["kind"] for job in jobs.queue.jobs} == {"predict", "train"}
+
+
+@needs_shared
+@pytest.mark.parametrize("name", ["predict_task_open", "predict_dm_batch", "predict_interactive"])
+def test_recorded_predict_requests_get_one_answer_a_task(client: FlaskClient, name: str) -> None:
+    body = recorded(name)
+    assert len(client.post("/predict", json=body).get_json()["results"]) == len(body["tasks"])
+
+
+def test_basic_auth_guards_everything_but_health(settings: Settings) -> None:
+    settings.basic_auth_user, settings.basic_auth_pass = "u", "s3cret"
+    client = create_app(settings).test_client()
+    assert client.get("/health").status_code == 200
+    assert client.get("/versions").status_code == 401
+    right = {"Authorization": "Basic " + base64.b64encode(b"u:s3cret").decode()}
+    assert client.get("/versions", headers=right).get_json() == {"versions": []}
+    assert client.get("/versions", headers={"Authorization": "Basic dTp4"}).status_code == 401
+
+
+def test_errors_are_one_line_with_a_remedy(client: FlaskClient, settings: Settings) -> None:
+    refused = client.post("/setup", json={"project": "1.1", "schema": "<View></View>"})
+    assert refused.status_code == 400
+    assert "RectangleLabels" in refused.get_json()["error"]
+    away = create_app(Settings(_env_file=None, redis_url="redis://127.0.0.1:1/0", model_dir=settings.model_dir))
+    answer = away.test_client().post("/webhook", json={"action": "TASKS_CREATED", "project": {"id": 1}})
+    assert answer.status_code == 503
+    assert "Redis" in answer.get_json()["error"]
+
+
+def test_the_project_page_tells_what_is_live(client: FlaskClient, settings: Settings) -> None:
+    publish(settings, [])
+    Jobs(settings).enqueue("train", 1)
+    seen = client.get("/api/projects/1").get_json()
+    assert seen["live"]["model_version"] == "v1-r001"
+    assert [job["kind"] for job in seen["jobs"]] == ["train"]
+    assert client.post("/api/projects/1/cancel").get_json()["cancelled"] == [seen["jobs"][0]["job"]]
+    assert Path(settings.model_dir).exists()

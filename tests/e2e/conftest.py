@@ -1,0 +1,155 @@
+"""One real installation for all end-to-end tests: Label Studio, Redis, backend, worker. Each test makes its own project."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.annotator import Annotator
+from backend.connect import connect
+from backend.local import LocalStack, StartError, attempts, find_label_studio
+from backend.published import Publication, Published
+from backend.queue import Jobs, describe
+from backend.serving import store_of
+from backend.settings import Settings
+from backend.studio import Studio
+from model.dataset import Dataset
+from model.scenes import write_scenes
+
+AUTO_RETRAIN = 24  # annotations; only the test of it submits so many
+TRAINING = {
+    "IMAGE_SIZE": "128",
+    "TRAIN_EPOCHS": "1",
+    "TRAIN_MIN_STEPS": "6",
+    "WEIGHTS": "starter",
+    "BUDGET": "10",
+    "RECONCILE_SECONDS": "5",
+    "START_TRAINING_EACH_N_UPDATES": str(AUTO_RETRAIN),
+    "BASIC_AUTH_USER": "studio",
+    "BASIC_AUTH_PASS": "s3cret",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(400))
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    try:
+        find_label_studio()
+    except StartError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    directory = Path(tempfile.mkdtemp(prefix="mgral-e2e-", dir="/tmp"))  # a Unix socket's path must be short
+    try:
+        with LocalStack(directory) as stack:
+            stack.start_redis()
+            stack.start_label_studio()
+            stack.start_backend(**TRAINING)
+            stack.start_worker(**TRAINING)
+            stack.wait_for_label_studio()
+            yield stack
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def settings(stack: LocalStack) -> Settings:
+    environment = stack.environment(**TRAINING)
+    known = {name.upper() for name in Settings.model_fields}
+    return Settings(_env_file=None, **{k.lower(): v for k, v in environment.items() if k in known})
+
+
+@pytest.fixture(scope="session")
+def studio(settings: Settings) -> Studio:
+    return Studio.from_settings(settings)
+
+
+@pytest.fixture(scope="session")
+def scenes(stack: LocalStack) -> Dataset:
+    return write_scenes(stack.directory / "scenes", 40, seed=5)
+
+
+@dataclass
+class Project:
+    """A project under test and the hands that work on it."""
+
+    id: int
+    annotator: Annotator
+    studio: Studio
+    settings: Settings
+    jobs: Jobs
+    backend_url: str
+
+    def connect(self) -> list[str]:
+        return connect(self.studio, self.settings, self.id, self.backend_url, self.jobs)
+
+    def wait(self, kind: str) -> dict[str, Any]:
+        """Until the newest job of a kind has ended well."""
+        for _ in attempts(300):
+            job = self.jobs.last(kind, self.id)
+            if job is not None:
+                seen = describe(job)
+                assert seen["status"] not in {"failed", "stopped", "canceled"}, seen
+                if seen["status"] == "finished":
+                    return seen | {"result": job.return_value()}
+        raise AssertionError(f"no {kind} job of project {self.id} finished")
+
+    def start_training(self) -> None:
+        """Press the button."""
+        (backend,) = self.studio.call("GET", "/api/ml", params={"project": self.id})
+        self.studio.call("POST", f"/api/ml/{backend['id']}/train", json={})
+
+    def retrieve(self) -> None:
+        """Data Manager: select all tasks, "Retrieve predictions"."""
+        body = {"selectedItems": {"all": True, "excluded": []}, "filters": {"conjunction": "and", "items": []}}
+        params = {"id": "retrieve_tasks_predictions", "project": self.id}
+        self.studio.call("POST", "/api/dm/actions", params=params, json=body)
+
+    def live(self) -> Publication:
+        current = Published(self.settings.model_dir / str(self.id)).current()
+        assert current is not None
+        return current
+
+    def order(self) -> list[int]:
+        import json
+
+        record = json.loads(store_of(self.settings, self.id).read(self.live().version, "ranking.json"))
+        assert record["model_version"] == self.live().model_version
+        return record["order"]
+
+    def predictions(self) -> list[dict]:
+        return self.studio.call("GET", "/api/predictions", params={"project": self.id})
+
+    def info(self) -> dict[str, Any]:
+        return self.studio.project(self.id)
+
+
+@pytest.fixture
+def make_project(stack: LocalStack, settings: Settings, studio: Studio, scenes: Dataset) -> Callable[..., Project]:
+    def make(title: str, images: int = 16) -> Project:
+        annotator = Annotator(studio, scenes)
+        number = annotator.create_project(title)
+        annotator.upload(number, scenes.images[:images])
+        return Project(number, annotator, studio, settings, Jobs(settings), stack.backend_url)
+
+    return make
+
+
+def until(seconds: float, ready: Callable[[], bool], what: str) -> None:
+    for _ in attempts(seconds):
+        if ready():
+            return
+    raise AssertionError(f"not within {seconds} s: {what}")

@@ -1,0 +1,232 @@
+"""The loop as people live it, on a real Label Studio, Redis, backend and worker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import requests
+
+from backend.connect import TAB
+from backend.local import LocalStack
+from backend.published import Published
+from backend.serving import store_of
+from backend.studio import ORDERED, Studio
+from tests.e2e.conftest import AUTO_RETRAIN, TRAINING, Project, until
+
+
+def mgral(stack: LocalStack, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "backend.cli", *arguments],
+        env=stack.environment(**TRAINING),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_connect_sets_everything_up_once(stack: LocalStack, make_project: Callable[..., Project]) -> None:
+    project = make_project("connect", images=4)
+    first = mgral(stack, "connect", str(project.id), "--backend-url", stack.backend_url)
+    assert first.returncode == 0, first.stderr
+    for expected in ("added the backend", "authorization header", "sampling", TAB, "first ranking"):
+        assert expected in first.stdout
+
+    project.wait("rank")
+    (hook,) = project.studio.call("GET", "/api/webhooks/", params={"project": project.id})
+    assert hook["headers"]["Authorization"].startswith("Basic ")
+    assert project.info()["sampling"] == ORDERED
+    assert project.info()["model_version"] == project.live().model_version
+
+    again = mgral(stack, "connect", str(project.id), "--backend-url", stack.backend_url)
+    assert again.returncode == 0
+    assert "nothing to change" in again.stdout
+    views = project.studio.call("GET", "/api/dm/views", params={"project": project.id})
+    assert [view["data"]["title"] for view in views].count(TAB) == 1
+
+
+def test_a_project_without_rectangles_is_refused_in_one_line(stack: LocalStack, studio: Studio) -> None:
+    config = '<View><Text name="t" value="$text"/><Choices name="c" toName="t"><Choice value="a"/></Choices></View>'
+    made = studio.call("POST", "/api/projects", json={"title": "text", "label_config": config})
+    refused = mgral(stack, "connect", str(made["id"]), "--backend-url", stack.backend_url)
+    assert refused.returncode == 1
+    assert "RectangleLabels" in refused.stderr
+    assert "Choices" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_label_train_and_get_tasks_in_order(make_project: Callable[..., Project], stack: LocalStack) -> None:
+    project = make_project("loop")
+    project.connect()
+    cold = project.wait("rank")
+    assert cold["result"]["strategy"] == "kmeanspp"  # nothing is labeled: coverage
+    order = project.order()
+    served = [project.annotator.label_next(project.id) for _ in range(10)]
+    assert served == order[:10]
+
+    before = project.live()
+    project.start_training()
+    done = project.wait("train")
+    live = project.live()
+    assert live.model_version != before.model_version
+    assert done["result"]["predicted"] == 16
+    assert set(done["stages"]) >= {"fetch", "train", "scan", "rank", "import"}
+    assert any("mAP" in line or "holdout" in line or "comparison" in line for line in done["log"])
+    assert project.info()["model_version"] == live.model_version
+    assert project.studio.model_versions(project.id)[live.model_version] == 16
+
+    asked = requests.post(
+        f"{stack.backend_url}/job_status",
+        json={"job": done["job"]},
+        auth=(TRAINING["BASIC_AUTH_USER"], TRAINING["BASIC_AUTH_PASS"]),
+        timeout=5,
+    )
+    assert asked.json()["job_status"] == "finished"
+
+    order = project.order()
+    assert sorted(order) == sorted(set(project.annotator.by_task) - set(served))
+    assert [project.annotator.label_next(project.id) for _ in range(len(order))] == order
+
+
+def test_two_annotators_in_turn_get_different_tasks_in_order(
+    make_project: Callable[..., Project], stack: LocalStack
+) -> None:
+    project = make_project("two annotators")
+    project.connect()
+    project.wait("rank")
+    second = _second_user(stack, project.studio)
+    order = project.order()
+    served = []
+    for _ in range(4):
+        mine = int(project.annotator.next_task(project.id)["id"])
+        theirs = int(second.call("GET", f"/api/projects/{project.id}/next")["id"])
+        assert mine != theirs
+        served += [mine, theirs]
+        project.annotator.label(mine)
+        result = project.annotator.result(theirs)
+        second.call("POST", f"/api/tasks/{theirs}/annotations/", json={"result": result})
+    assert served == order[:8]
+
+
+def test_roll_back_brings_back_boxes_and_order(make_project: Callable[..., Project], stack: LocalStack) -> None:
+    project = make_project("roll back")
+    project.connect()
+    project.wait("rank")
+    first, cold_order = project.live(), project.order()
+    for task in cold_order[-6:]:
+        project.annotator.label(task)
+    project.start_training()
+    project.wait("train")
+    store = store_of(project.settings, project.id)
+    if project.live().version == first.version:  # six steps may well be worse: kept, not promoted
+        store.promote(store.list()[-1].name)
+    done = mgral(stack, "versions", str(project.id), "--roll-back")
+    assert done.returncode == 0, done.stderr
+    assert project.live().version == first.version
+    assert project.info()["model_version"] == project.live().model_version
+    shown = mgral(stack, "versions", str(project.id)).stdout
+    assert f"* {first.version}" in shown
+    assert project.annotator.next_task(project.id)["id"] in cold_order
+
+
+def test_training_starts_by_itself_after_enough_annotations(make_project: Callable[..., Project]) -> None:
+    project = make_project("auto", images=32)
+    project.connect()
+    project.wait("rank")
+    tasks = list(project.annotator.by_task)
+    for task in tasks[: AUTO_RETRAIN - 1]:
+        project.annotator.label(task)
+    assert project.jobs.last("train", project.id) is None
+    project.annotator.label(tasks[AUTO_RETRAIN - 1])
+    project.wait("train")
+    assert project.live().annotations >= AUTO_RETRAIN
+
+
+def test_new_tasks_are_predicted_and_join_the_order(make_project: Callable[..., Project]) -> None:
+    project = make_project("new tasks", images=4)
+    project.connect()
+    project.wait("rank")
+    project.annotator.upload(project.id, project.annotator.truth.images[4:12])
+    name = project.live().model_version
+    until(120, lambda: project.studio.model_versions(project.id).get(name) == 12, "12 predictions")
+    assert max(Counter(p["task"] for p in project.predictions()).values()) == 1
+    assert all(0 <= p["score"] <= 1 for p in project.predictions())
+
+
+def test_broken_images_cost_only_themselves(make_project: Callable[..., Project]) -> None:
+    project = make_project("broken", images=5)
+    project.studio.call(
+        "POST", f"/api/projects/{project.id}/import", files=[("bad.jpg", ("bad.jpg", b"this is no picture"))]
+    )
+    project.studio.call("POST", f"/api/projects/{project.id}/import", json=[{"data": {"image": "/data/upload/1/gone.jpg"}}])
+    project.connect()
+    done = project.wait("rank")
+    assert done["result"]["predicted"] == 5
+    left_out = [line for line in done["log"] if line.startswith("left out")]
+    assert len(left_out) == 2
+    assert any("cannot be decoded" in line for line in left_out)
+    assert any("404" in line for line in left_out)
+
+
+def test_training_without_labels_says_so_and_leaves_the_order(make_project: Callable[..., Project]) -> None:
+    project = make_project("nothing labeled", images=4)
+    project.connect()
+    project.wait("rank")
+    live = project.live()
+    project.start_training()
+    job = project.jobs.last("train", project.id)
+    assert job is not None
+    until(60, lambda: job.get_status().value == "failed", "the training to fail")
+    assert "no boxes to learn from" in job.get_meta()["error"]
+    assert project.live() == live
+
+
+def test_a_personal_access_token_works_too(stack: LocalStack, studio: Studio, make_project: Callable[..., Project]) -> None:
+    project = make_project("token", images=2)
+    token = studio.call("POST", "/api/token/", json={})["token"]
+    personal = Studio(stack.label_studio_url, token)
+    assert personal.project(project.id)["title"] == "token"
+    assert len(list(personal.tasks(project.id))) == 2
+    task = next(personal.tasks(project.id))
+    reply = personal.session.get(stack.label_studio_url + task.data["image"], headers=personal.authorization(), timeout=10)
+    assert reply.ok
+
+
+def test_doctor_is_content_and_names_what_is_not(stack: LocalStack) -> None:
+    well = mgral(stack, "doctor")
+    assert well.returncode == 0, well.stdout
+    environment = stack.environment(**TRAINING) | {"REDIS_URL": "redis://127.0.0.1:1/0", "LABEL_STUDIO_API_KEY": "0" * 40}
+    sick = subprocess.run(
+        [sys.executable, "-m", "backend.cli", "doctor"], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert sick.returncode == 1
+    assert "FAIL  Redis" in sick.stdout
+    assert "start Redis" in sick.stdout
+    assert "FAIL  token" in sick.stdout
+    assert "ok    Label Studio" in sick.stdout
+
+
+def _second_user(stack: LocalStack, studio: Studio) -> Studio:
+    """Sign up through the invitation link, as a colleague does."""
+    link = studio.call("GET", "/api/invite")["invite_url"]
+    session = requests.Session()
+    page = session.get(stack.label_studio_url + link, timeout=20)
+    assert page.ok
+    answer = session.post(
+        page.url,
+        data={
+            "email": "second@example.com",
+            "password": "another-pass1",
+            "csrfmiddlewaretoken": session.cookies["csrftoken"],
+            "how_find_us": "",
+        },
+        headers={"Referer": page.url},
+        timeout=20,
+    )
+    assert answer.ok, answer.text[:300]
+    token = session.get(stack.label_studio_url + "/api/current-user/token", timeout=20)
+    assert token.ok, token.text[:300]
+    return Studio(stack.label_studio_url, token.json()["token"])

@@ -1,0 +1,61 @@
+"""Trained detectors, one of each family that is cheap, for the conformance suite; and an empty store of versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.detector import FitConfig
+from model.versions import VersionStore
+from model.yolo import YoloDetector
+from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, Trained, square_in, squares
+
+
+@pytest.fixture(scope="package", params=FAMILIES)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    directory = tmp_path_factory.mktemp(request.param)
+    architecture = f"{request.param}.yaml"
+    if request.param == "rtdetr":
+        architecture = str(directory / "rtdetr-tiny.yaml")
+        Path(architecture).write_text(TINY_RTDETR)
+    data = squares(directory / "images")
+    base = YoloDetector.new(architecture, ("blue", "car", "dog"), SIDE)
+    reports: list[tuple[int, int, float]] = []
+    detector = base.fit(
+        data,
+        FitConfig(epochs=90, min_steps=1, batch=6, image_size=SIDE, learning_rate=5e-3),
+        report=lambda done, total, **figures: reports.append((done, total, figures["loss"])),
+    )
+    return Trained(request.param, architecture, base, detector, reports, data)
+
+
+@pytest.fixture(scope="package")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray | Path]:
+    """Squares to be found in pictures of several shapes, arrays and files; then two pictures without any."""
+    directory = tmp_path_factory.mktemp("pictures")
+    wide, tall, plain, colour, grey = (
+        square_in(np.random.default_rng(k), *shape, side)
+        for k, (shape, side) in enumerate(
+            [((48, 96), 44), ((96, 48), 44), ((64, 64), 32), ((50, 40), 28), ((40, 50), 28)]
+        )
+    )
+    Image.fromarray(colour).save(directory / "colour.jpg")
+    Image.fromarray(grey[..., 0]).save(directory / "grey.png")
+    empty = np.full((70, 50, 3), 128, np.uint8)
+    return [wide, tall, plain, directory / "colour.jpg", directory / "grey.png", empty, np.zeros((7, 9, 3), np.uint8)]
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> YoloDetector:
+    """Untrained, and small on the disk."""
+    architecture = tmp_path_factory.mktemp("architecture") / "rtdetr-tiny.yaml"
+    architecture.write_text(TINY_RTDETR)
+    return YoloDetector.new(str(architecture), ("red", "blue"), SIDE)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> VersionStore:
+    return VersionStore(tmp_path / "projects" / "7")
