@@ -1,19 +1,21 @@
-"""One active-learning cycle, start to end: learn from the labels, decide which model serves, order what is unlabeled.
+"""One active-learning cycle: learn from the labels, decide which model serves, order what is unlabeled.
 
-Knows neither Label Studio nor the queue: pictures come from callables, progress goes to `watch`, the detections of every
-image go to `keep_detections`. Nothing it does is seen by users before its caller publishes the result.
+Knows neither Label Studio nor the queue: pictures come from callables, progress goes to `watch`, the detections of
+every image go to `keep_detections`. Nothing it does is seen by users before its caller publishes the result.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from agent import strategies
+from agent.match_scores import Delta
+from agent.match_table import MatchTable
 from agent.pool import Pool
 from agent.strategies import Ranking
 from model.dataset import Dataset
@@ -70,19 +72,20 @@ def learn(
 ) -> Learned:
     """Train a copy of the serving detector on the labels, score both on the holdout, and store the new version.
 
-    A model that is worse than the serving one is stored but should not serve. Raises ValueError where there is no box to
-    learn from.
+    A model that is worse than the serving one is stored but should not serve. Raises ValueError where there is no box
+    to learn from.
     """
     train, holdout = labeled.holdout()
     possible = has_boxes(train) and has_boxes(holdout)
     log.info("training on %d images, holdout of %d", len(train), len(holdout))
     student = detector.fit(train if possible else labeled, config.fit, report=partial(watch, "train"))
     labels = {name: name for name in labeled.names}
-    metrics = before = None
+    metrics = before = delta = None
     if possible:
-        metrics = _score(student, labels, holdout, partial(watch, "evaluate"))
-        before = _score(detector, serving.label_map, holdout, partial(watch, "evaluate the serving model"))
-    promote, reason = decide(metrics, before)
+        metrics, table = _score(student, labels, holdout, partial(watch, "evaluate"))
+        before, other = _score(detector, serving.label_map, holdout, partial(watch, "evaluate the serving model"))
+        delta = table.delta(other, rng=config.seed)
+    promote, reason = decide(metrics, before, delta)
     version = store.add(
         student,
         metrics=metrics.to_dict() if metrics else None,
@@ -100,14 +103,20 @@ def has_boxes(dataset: Dataset) -> bool:
     return any(len(image.class_ids) for image in dataset.images)
 
 
-def decide(new: Metrics | None, serving: Metrics | None) -> tuple[bool, str]:
-    """(promote, why): the new model serves unless it is worse on the same holdout."""
-    if new is None or serving is None:
+def decide(new: Metrics | None, serving: Metrics | None, delta: Delta | None) -> tuple[bool, str]:
+    """(promote, why): the new model serves unless its mAP on the same holdout is lower.
+
+    It is called better only where the whole paired interval of the difference says so.
+    """
+    if new is None or serving is None or delta is None:
         return True, "promoted without comparison: too few labeled images to hold some out; label more to compare"
-    held = f"mAP {new.map:.3f}, the serving model has {max(serving.map, 0):.3f} (holdout: {new.images} images, {new.boxes} boxes)"
-    if new.map < serving.map:
-        return False, f"kept, not promoted, because it is worse: {held}"
-    return True, f"promoted: {held}"
+    held = (
+        f"mAP {new.map:.3f}, the serving model has {max(serving.map, 0):.3f}; difference {delta.map.value:+.3f}, 95 % "
+        f"[{delta.map.low:+.3f}, {delta.map.high:+.3f}] (holdout: {new.images} images, {new.boxes} boxes)"
+    )
+    if delta.map.value < 0:
+        return False, f"kept, not promoted, because it is {'worse' if delta.worse else 'worse, if not surely'}: {held}"
+    return True, f"promoted, {'better' if delta.better else 'not surely better'}: {held}"
 
 
 def order(
@@ -160,13 +169,20 @@ def order(
     return ranking
 
 
-def _score(detector: Detector, label_map: dict[str, str], holdout: Dataset, report: Report) -> Metrics:
-    found = detector.predict([image.path for image in holdout.images], report=report)
-    return evaluate(holdout, [f.renamed(detector.names, label_map, holdout.names) for f in found])
+def _score(
+    detector: Detector, label_map: dict[str, str], holdout: Dataset, report: Report
+) -> tuple[Metrics, MatchTable]:
+    """pycocotools' figures with the bootstrap's interval, and the match table behind it."""
+    raw = detector.predict([image.path for image in holdout.images], report=report)
+    found = [f.renamed(detector.names, label_map, holdout.names) for f in raw]
+    table = MatchTable.from_dataset(holdout, found)
+    spread = table.bootstrap(rng=0).map
+    metrics = replace(evaluate(holdout, found), map_error=spread.error, map_interval=(spread.low, spread.high))
+    return metrics, table
 
 
-def _offset(report: Report, start: int, total: int) -> Report:
-    def shifted(done: int, _: int, **figures: float) -> None:
-        report(start + done, total, **figures)
+def _offset(report: Report, start: int, whole: int) -> Report:
+    def shifted(done: int, total: int, **figures: float) -> None:  # noqa: ARG001  the whole is known better here
+        report(start + done, whole, **figures)
 
     return shifted

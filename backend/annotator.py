@@ -38,7 +38,9 @@ class Annotator:
         body = {"title": title, "label_config": label_config(self.truth.names)}
         return int(self.studio.call("POST", "/api/projects", json=body)["id"])
 
-    def upload(self, project: int, images: Sequence[LabeledImage], told: Callable[[int], None] = lambda _: None) -> None:
+    def upload(
+        self, project: int, images: Sequence[LabeledImage], told: Callable[[int], None] = lambda _: None
+    ) -> None:
         """Upload images as tasks, as dropping them into the import window does."""
         for start in range(0, len(images), UPLOAD):
             chunk = images[start : start + UPLOAD]
@@ -55,7 +57,9 @@ class Annotator:
 
     def label(self, task: int) -> None:
         """Submit the right boxes of a task."""
-        self.studio.call("POST", f"/api/tasks/{task}/annotations/", json={"result": self.result(task), "lead_time": 3.0})
+        self.studio.call(
+            "POST", f"/api/tasks/{task}/annotations/", json={"result": self.result(task), "lead_time": 3.0}
+        )
 
     def result(self, task: int) -> list[dict]:
         """The right boxes of a task as regions."""

@@ -1,7 +1,7 @@
 """The protocol server: Label Studio's routes around the plugin, and a small API for people and scripts.
 
-Nothing here loads a model but /predict. Webhooks only enqueue: they run inside an annotator's submit, with one second to
-answer.
+Nothing here loads a model but /predict. Webhooks only enqueue: they run inside an annotator's submit, with one second
+to answer.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             if isinstance(error, kind):
                 log.warning("%s %s: %s", request.method, request.path, error)
                 return jsonify(error=str(error)), status
-        log.exception("%s %s", request.method, request.path)
+        log.error("%s %s", request.method, request.path, exc_info=error)
         return jsonify(error=f"{type(error).__name__}: {error}"), 500
 
     return app

@@ -64,6 +64,7 @@ def serve() -> None:
             self.cfg.set("threads", settings.threads)
             self.cfg.set("worker_class", "gthread")
             self.cfg.set("timeout", 120)
+            self.cfg.set("control_socket_disable", True)  # it would be written into the home directory
             self.cfg.set("loglevel", settings.log_level.lower())
 
         def load(self) -> Any:

@@ -29,9 +29,8 @@ def connect(studio: Studio, settings: Settings, project: int, backend_url: str, 
     changed += _order(studio, settings, project)
     changed += _tab(studio, project)
     if Published(settings.model_dir / str(project)).current() is None:
-        job, new = jobs.enqueue("rank", project)
-        if new:
-            changed.append(f"asked for a first ranking (job {job.id})")
+        job, _ = jobs.enqueue("rank", project)  # adding the backend has asked for it already
+        changed.append(f"a first ranking is being made (job {job.id})")
     return changed
 
 
@@ -40,8 +39,8 @@ def warnings(info: dict) -> list[str]:
     out = []
     if info.get("maximum_annotations", 1) > 1:
         out.append(
-            f"{info['maximum_annotations']} annotations are asked of each task: only the first annotator of a task gets "
-            "it in order"
+            f"{info['maximum_annotations']} annotations are asked of each task: only the first annotator of a task "
+            "gets it in order"
         )
     return out
 
@@ -100,7 +99,7 @@ def _webhook(studio: Studio, settings: Settings, project: int, url: str) -> list
 
 
 def _order(studio: Studio, settings: Settings, project: int) -> list[str]:
-    """The order is served by `sampling`; and `model_version`, which connecting sets to a title, must name the live one."""
+    """`sampling` serves the order, of the predictions that `model_version` names: connecting set it to a title."""
     info = studio.project(project)
     live = Published(settings.model_dir / str(project)).current()
     wanted = {"sampling": ORDERED}

@@ -24,7 +24,6 @@ from backend.local import LocalStack, StartError
 from backend.published import Published
 from backend.queue import Jobs, describe
 from backend.serving import store_of
-from backend.settings import Settings
 from backend.studio import Studio, StudioError
 from backend.watch import watch
 from model.dataset import Dataset
@@ -52,7 +51,9 @@ def run(data: Path | None, check: bool) -> int:
                 result = _show(installation, data, check, console)
             except (DemoError, StudioError):
                 for name in ("work", "serve"):
-                    console.print(f"--- end of {name}.log\n{installation.tail(name, 30)}", markup=False, highlight=False)
+                    console.print(
+                        f"--- end of {name}.log\n{installation.tail(name, 30)}", markup=False, highlight=False
+                    )
                 raise
             if not check:
                 console.print("\nOpen it, press [b]Label All Tasks[/b]; Ctrl-C ends the demo and removes it.")
@@ -86,7 +87,7 @@ def _show(installation: LocalStack, data: Path | None, check: bool, console: Con
     installation.wait_for_label_studio()
     stage(f"Label Studio is up at {installation.label_studio_url}")
 
-    settings = _settings(installation)
+    settings = installation.settings(**TRAINING)
     studio = Studio.from_settings(settings)
     annotator = Annotator(studio, truth)
     project = annotator.create_project("Road signs" if data is None else data.resolve().name)
@@ -120,7 +121,7 @@ def _show(installation: LocalStack, data: Path | None, check: bool, console: Con
 def _report(
     installation: LocalStack, annotator: Annotator, project: int, seconds: float, check: bool, console: Console
 ) -> dict:
-    settings = _settings(installation)
+    settings = installation.settings(**TRAINING)
     store = store_of(settings, project)
     live = Published(settings.model_dir / str(project)).current()
     if live is None:
@@ -151,12 +152,6 @@ def _report(
         matches = sum(a == b for a, b in zip(served, record["order"], strict=False))
         result |= {"next_is_top": served[0] == record["order"][0], "order_matches": matches}
     return result
-
-
-def _settings(installation: LocalStack) -> Settings:
-    environment = installation.environment(**TRAINING)
-    known = {name.upper() for name in Settings.model_fields}
-    return Settings(_env_file=None, **{k.lower(): v for k, v in environment.items() if k in known})  # type: ignore[call-arg]
 
 
 def _finish(job: Job, console: Console) -> None:

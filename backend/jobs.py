@@ -34,7 +34,7 @@ from model.versions import Version
 
 log = logging.getLogger(__name__)
 
-STAGES = {
+STAGES: dict[str, dict[str, float]] = {
     "train": {
         "fetch": 4,
         "train": 62,
@@ -61,8 +61,8 @@ def train(project: int) -> dict:
             dataset = work.dataset(labeled, Path(folder))
             if not has_boxes(dataset):
                 raise JobError(
-                    f"project {project} has no boxes to learn from ({len(labeled)} annotated tasks): draw some with the "
-                    f"labels {', '.join(work.config.labels)}, then start training again"
+                    f"project {project} has no boxes to learn from ({len(labeled)} annotated tasks): draw some with "
+                    f"the labels {', '.join(work.config.labels)}, then start training again"
                 )
             serving = first_version(work.store, work.settings, work.config)
             learned = learn(work.store, serving, detector_of(serving), dataset, work.cycle, work.progress)

@@ -22,6 +22,8 @@ from pathlib import Path
 import redis
 import requests
 
+from backend.settings import Settings
+
 STOP_SECONDS = 8
 LABEL_STUDIO_START_SECONDS = 300  # the first start migrates a database
 
@@ -96,6 +98,12 @@ class LocalStack:
             "YOLO_CONFIG_DIR": str(self.directory),
             **extra,
         }
+
+    def settings(self, **extra: str) -> Settings:
+        """The settings that `environment` gives to a command."""
+        known = {name.upper() for name in Settings.model_fields}
+        values = {k.lower(): v for k, v in self.environment(**extra).items() if k in known}
+        return Settings.model_validate(values)
 
     def start_redis(self) -> None:
         """A private Redis on a Unix socket; it keeps its data only while it runs."""
@@ -180,7 +188,7 @@ class LocalStack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  one prctl call
             )
 
     def _until(self, name: str, seconds: float, ready: Callable[[], bool]) -> None:
@@ -211,7 +219,7 @@ def attempts(seconds: float, pause: float = 0.2) -> Iterator[float]:
 
 
 def _workers(url: str) -> int:
-    return redis.Redis.from_url(url).scard("rq:workers")  # type: ignore[return-value]
+    return redis.Redis.from_url(url).scard("rq:workers")
 
 
 def _die_with_parent() -> None:

@@ -74,8 +74,9 @@ class Pictures:
             ahead: list[tuple[Task, Future[np.ndarray]]] = []
 
             def fill() -> None:
-                for task in islice(waiting, 2 * DOWNLOADS - len(ahead)):
-                    ahead.append((task, pool.submit(self.decode, task, key)))
+                ahead.extend(
+                    (task, pool.submit(self.decode, task, key)) for task in islice(waiting, 2 * DOWNLOADS - len(ahead))
+                )
 
             fill()
             while ahead:
@@ -97,7 +98,7 @@ class Pictures:
             address = f"{self.studio.url}/tasks/{task.id}/presign/?fileuri={encoded}"
         elif reference.startswith(("http://", "https://")):
             address = reference
-        elif reference.startswith("/") or reference.startswith("upload/"):
+        elif reference.startswith(("/", "upload/")):
             path = reference if reference.startswith("/") else f"/data/{reference}"
             address = self.studio.url + path
         else:

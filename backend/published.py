@@ -60,7 +60,7 @@ class Published:
         return next((entry for entry in reversed(self.history()) if entry.version == version), None)
 
     def next_name(self, version: str) -> str:
-        """A name for a new publication of `version`. Names are not substrings of one another: Label Studio filters so."""
+        """A name for a new publication of `version`; none contains another, or Label Studio's filter would mix them."""
         used = {int(e.model_version.rpartition("-r")[2]) for e in self.history() if e.version == version}
         return f"{version}-r{max(used, default=0) + 1:03d}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,7 +166,7 @@ class Progress:
     `stages` are the stages with their usual share of the time, from which the share done and the time left follow.
     """
 
-    def __init__(self, job: Job | None, stages: dict[str, float]) -> None:
+    def __init__(self, job: Job | None, stages: Mapping[str, float]) -> None:
         self.job, self.stages = job, stages
         self.whole = sum(stages.values())
         self.started = self.stage_started = time.monotonic()

@@ -176,8 +176,8 @@ class Studio:
                 created = self._import(project, batch) if batch else 0
             if created != len(batch):
                 raise StudioError(
-                    f"Label Studio stored {created} of {len(batch)} predictions: a score outside [0, 1], or a label that "
-                    f"is not in the config of project {project}; was the config changed meanwhile? Train again"
+                    f"Label Studio stored {created} of {len(batch)} predictions: a score outside [0, 1], or a label "
+                    f"that is not in the config of project {project}; was the config changed meanwhile? Train again"
                 )
             stored += created
             report(stored + len(gone), total)

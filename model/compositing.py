@@ -51,7 +51,8 @@ def place(
         (n, 4) float32 boxes and (n,) int64 classes of the objects that stay visible, in pixels.
     """
     height, width = canvas.shape[:2]
-    masks, classes = [], []
+    masks: list[list[np.ndarray]] = []
+    classes: list[int] = []
     for item in placements:
         centre = np.array([rng.uniform(0.02, 0.98) * width, rng.uniform(0.02, 0.98) * height])
         half = item.side / 2
@@ -61,7 +62,7 @@ def place(
         corners += rng.uniform(-tilt, tilt, (4, 2)) * half
         rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
         target = (corners @ rotation.T + centre).astype(np.float32)
-        source = np.float32([[0, 0], [SPRITE, 0], [SPRITE, SPRITE], [0, SPRITE]])
+        source = np.array([[0, 0], [SPRITE, 0], [SPRITE, SPRITE], [0, SPRITE]], np.float32)
         warp = cv2.getPerspectiveTransform(source, target)
         small = cv2.GaussianBlur(item.sprite, (0, 0), max(0.3, SPRITE / item.side / 2.5))  # else shrinking aliases
         layer = cv2.warpPerspective(small, warp, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32)
@@ -74,7 +75,7 @@ def place(
         masks.append([mask, mask.copy()])
         classes.append(item.class_id)
     boxes, kept = [], []
-    for (full, visible), class_id in zip(masks, classes):
+    for (full, visible), class_id in zip(masks, classes, strict=True):
         ys, xs = np.nonzero(full)
         if len(xs) < 25 or visible.sum() < MIN_VISIBLE * len(xs):
             continue

@@ -24,6 +24,7 @@ class Metrics:
         map50, map75: the same at one IoU.
         per_class: name -> AP (IoU .50:.95).
         images, boxes: what stood behind the figures.
+        map_error, map_interval: standard error and 95 % interval of `map` where somebody resampled the images.
     """
 
     map: float
@@ -32,11 +33,14 @@ class Metrics:
     per_class: dict[str, float]
     images: int
     boxes: int
+    map_error: float | None = None
+    map_interval: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         classes = ", ".join(f"{name} {ap:.3f}" for name, ap in self.per_class.items() if ap >= 0)
+        error = "" if self.map_error is None else f" ± {self.map_error:.3f}"
         return (
-            f"mAP {self.map:.3f}  AP50 {self.map50:.3f}  AP75 {self.map75:.3f}  "
+            f"mAP {self.map:.3f}{error}  AP50 {self.map50:.3f}  AP75 {self.map75:.3f}  "
             f"({self.images} images, {self.boxes} boxes: {classes})"
         )
 

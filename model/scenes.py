@@ -50,7 +50,7 @@ def write_scenes(directory: str | Path, count: int, seed: int = 0) -> Dataset:
         name = f"scene-{seed}-{index:05d}.jpg"
         cv2.imwrite(str(directory / "images" / name), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         coco["images"].append({"id": index + 1, "file_name": name, "width": WIDTH, "height": HEIGHT})
-        for (x1, y1, x2, y2), k in zip(boxes.tolist(), classes.tolist()):
+        for (x1, y1, x2, y2), k in zip(boxes.tolist(), classes.tolist(), strict=True):
             coco["annotations"].append(
                 {
                     "id": len(coco["annotations"]) + 1,

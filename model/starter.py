@@ -38,7 +38,7 @@ def shape(rng: np.random.Generator, class_id: int) -> np.ndarray:
     mask = np.zeros((SPRITE, SPRITE), np.uint8)
     turn = rng.uniform(0, 2 * math.pi)
     if name in POLYGONS:
-        angles = turn + 2 * math.pi * np.arange(POLYGONS[name]) / POLYGONS[name]
+        angles: np.ndarray = turn + 2 * math.pi * np.arange(POLYGONS[name]) / POLYGONS[name]
         _fill(mask, angles, np.full(len(angles), r))
     elif name == "star":
         angles = turn + math.pi * np.arange(10) / 5
@@ -72,7 +72,7 @@ def shape(rng: np.random.Generator, class_id: int) -> np.ndarray:
     if rng.random() < 0.3:  # a core of another colour, as cells have
         core = (fractal_noise(rng, SPRITE, SPRITE, 3) > rng.uniform(0.4, 0.7)) & (edge > 128)
         image[core, :3] = rng.uniform(0, 255, 3)
-    alpha = mask.astype(np.float32)
+    alpha: np.ndarray = mask.astype(np.float32)
     if rng.random() < 0.35:  # soft or translucent, as under a microscope
         alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(1, 5)) * rng.uniform(0.65, 1)
     image[..., 3] = alpha
@@ -86,7 +86,7 @@ def picture(seed: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for _ in range(int(rng.integers(0, 8))):  # clutter: patches and strokes that are no objects
         x, y, w, h = (int(v) for v in rng.uniform(0, SIDE, 4))
         patch = canvas[y : y + h // 2 + 1, x : x + w // 2 + 1]
-        patch[:] = textured(rng, *patch.shape[:2], 40)
+        patch[:] = textured(rng, patch.shape[0], patch.shape[1], 40)
     for _ in range(int(rng.integers(0, 4))):
         occlude(rng, canvas)
     crowded = rng.random() < 0.3  # many of one or two kinds, of one size, as in a smear

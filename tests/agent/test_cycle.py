@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.cycle import COLD, CycleConfig, decide, learn, order
+from agent.cycle import COLD, CycleConfig, Watch, decide, learn, order
+from agent.match_scores import Delta, Estimate
 from model.dataset import Dataset, LabeledImage
-from model.detector import Detector, FitConfig
+from model.detections import Detections
+from model.detector import Detector, FitConfig, Picture
 from model.evaluate import Metrics
 from model.scenes import write_scenes
 from model.versions import VersionStore
@@ -36,8 +39,8 @@ def start(tmp_path: Path, detector: Detector) -> VersionStore:
     return store
 
 
-def watch(seen: list) -> object:
-    return lambda step, done, total, **figures: seen.append((step, done, total))
+def watch(seen: list) -> Watch:
+    return lambda step, done, total, **_: seen.append((step, done, total))
 
 
 QUICK = CycleConfig(fit=FitConfig(epochs=1, min_steps=2, image_size=SIZE, batch=8), strategy="entropy", budget=4)
@@ -47,19 +50,32 @@ def metrics(value: float) -> Metrics:
     return Metrics(value, value, value, {}, 8, 30)
 
 
+def difference(value: float, error: float) -> Delta:
+    estimate = Estimate(value, error, value - 2 * error, value + 2 * error)
+    return Delta(estimate, estimate, estimate, {}, 0.95)
+
+
 @pytest.mark.parametrize(
-    ("new", "serving", "promoted"),
-    [(0.4, 0.3, True), (0.3, 0.3, True), (0.2, 0.3, False), (0.1, -1.0, True)],
+    ("new", "serving", "error", "promoted", "said"),
+    [
+        (0.4, 0.3, 0.01, True, "promoted, better"),
+        (0.4, 0.3, 0.1, True, "not surely better"),
+        (0.3, 0.3, 0.1, True, "not surely better"),
+        (0.2, 0.3, 0.01, False, "because it is worse:"),
+        (0.2, 0.3, 0.1, False, "worse, if not surely"),
+    ],
 )
-def test_a_worse_model_is_kept_but_not_promoted(new: float, serving: float, promoted: bool) -> None:
-    decision, reason = decide(metrics(new), metrics(serving))
+def test_a_worse_model_is_kept_but_not_promoted(
+    new: float, serving: float, error: float, promoted: bool, said: str
+) -> None:
+    decision, reason = decide(metrics(new), metrics(serving), difference(new - serving, error))
     assert decision is promoted
-    assert ("not promoted" in reason) is not promoted
+    assert said in reason
     assert f"{new:.3f}" in reason
 
 
 def test_without_a_holdout_it_is_promoted_and_that_is_said() -> None:
-    decision, reason = decide(None, None)
+    decision, reason = decide(None, None, None)
     assert decision
     assert "without comparison" in reason
 
@@ -74,6 +90,7 @@ def test_learning_stores_a_version_with_what_it_saw(tmp_path: Path, scenes: Data
     assert learned.metrics is not None
     assert learned.before is not None
     assert learned.metrics.images == len(scenes.holdout()[1])
+    assert learned.metrics.map_interval is not None
     assert store.serving().name == store.list()[0].name  # type: ignore[union-attr]  # promoting is the publisher's
     assert {step for step, _, _ in seen} == {"train", "evaluate", "evaluate the serving model"}
 
@@ -82,10 +99,14 @@ def test_a_ruined_training_does_not_get_promoted(tmp_path: Path, scenes: Dataset
     """The serving detector is right about the holdout by construction: it answers with the true boxes."""
 
     class Oracle(YoloDetector):
-        def scan(self, pictures, *, batch=16, threshold=0.001):  # type: ignore[no-untyped-def]
+        def scan(
+            self, pictures: Iterable[Picture], *, batch: int = 16, threshold: float = 0.001
+        ) -> Iterator[tuple[Detections, np.ndarray]]:
             truth = {image.path: image for image in scenes.images}
-            for picture, (found, encoding) in zip(pictures, super().scan(pictures, batch=batch), strict=False):
-                image = truth[Path(picture)]
+            pictures = list(pictures)
+            looked = super().scan(pictures, batch=batch, threshold=threshold)
+            for picture, (found, encoding) in zip(pictures, looked, strict=True):
+                image = truth[Path(str(picture))]
                 scores = np.eye(len(scenes.names), dtype=np.float32)[image.class_ids]
                 right = type(found)(
                     image.xyxy, np.ones(len(image.class_ids), np.float32), image.class_ids, scores, image.size
@@ -135,7 +156,7 @@ def test_every_unlabeled_image_is_ordered_and_every_image_is_looked_at_once(
         (labeled, len(pictures) - labeled),
         config,
         watch(seen),
-        lambda image, found: kept.append(image),
+        lambda image, _: kept.append(image),
     )
     assert sorted(ranking.order.tolist()) == [image for image, _ in pictures[labeled:]]
     assert ranking.strategy == strategy

@@ -83,6 +83,10 @@ def test_seven_of_ten_do_not_reach_recall_point_seven() -> None:
     scores = MatchTable.build(truth, found).evaluate()
     # Thresholds 0 to .69 are reached at precision 1; linspace's 0.7000000000000001 is not.
     assert scores.map50 == pytest.approx(70 / 101, abs=1e-14)
+    for weight in (1, 3, 0.5):
+        assert MatchTable.build(truth, found).evaluate(weights=[weight] * 10).map50 == pytest.approx(
+            70 / 101, abs=1e-14
+        )
     assert_equal(scores, Reference(truth, found).scores(range(3, 53, 5)))
 
 

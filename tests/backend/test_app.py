@@ -94,7 +94,9 @@ def test_events_only_enqueue(client: FlaskClient, settings: Settings) -> None:
 def test_recorded_events(client: FlaskClient, settings: Settings) -> None:
     settings.start_training_each_n_updates = 3
     jobs = Jobs(settings)
-    assert client.post("/webhook", json=recorded("webhook_PROJECT_UPDATED")).get_json() == {"ignored": "PROJECT_UPDATED"}
+    assert client.post("/webhook", json=recorded("webhook_PROJECT_UPDATED")).get_json() == {
+        "ignored": "PROJECT_UPDATED"
+    }
     assert client.post("/webhook", json=recorded("webhook_skip")).status_code == 200
     assert client.post("/webhook", json=recorded("webhook_ANNOTATION_CREATED")).status_code == 200
     assert jobs.queue.count == 0

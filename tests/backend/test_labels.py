@@ -40,7 +40,10 @@ def test_an_empty_label_map_names_both_sets() -> None:
     [
         ("", "cannot be parsed"),
         ("<View", "cannot be parsed"),
-        ('<View><Text name="t" value="$t"/><Choices name="c" toName="t"><Choice value="a"/></Choices></View>', "Choices"),
+        (
+            '<View><Text name="t" value="$t"/><Choices name="c" toName="t"><Choice value="a"/></Choices></View>',
+            "Choices",
+        ),
         (CONFIG.format(extra='model_skip="true"'), "RectangleLabels"),
     ],
 )
@@ -51,10 +54,10 @@ def test_a_config_that_cannot_be_served_says_why(xml: str, said: str) -> None:
 
 def found() -> Detections:
     return Detections(
-        np.float32([[10, 20, 60, 70], [0, 0, 200, 100], [5, 5, 9, 9]]),
-        np.float32([0.9, 0.5, 0.2]),
+        np.array([[10, 20, 60, 70], [0, 0, 200, 100], [5, 5, 9, 9]], np.float32),
+        np.array([0.9, 0.5, 0.2], np.float32),
         np.array([0, 1, 0]),
-        np.float32([[0.9, 0], [0, 0.5], [0.2, 0]]),
+        np.array([[0.9, 0], [0, 0.5], [0.2, 0]], np.float32),
         (200, 100),
     )
 
@@ -62,7 +65,12 @@ def found() -> Detections:
 def test_regions_are_percent_of_the_image_and_pass_label_studios_own_check() -> None:
     made = regions(found(), ("truck", "bus"), config(), {"truck": "Car", "bus": "Bus"}, threshold=0.25)
     assert [r["value"]["rectanglelabels"] for r in made] == [["Car"], ["Bus"]]
-    assert {k: made[0]["value"][k] for k in ("x", "y", "width", "height")} == {"x": 5, "y": 20, "width": 25, "height": 50}
+    assert {k: made[0]["value"][k] for k in ("x", "y", "width", "height")} == {
+        "x": 5,
+        "y": 20,
+        "width": 25,
+        "height": 50,
+    }
     assert made[0]["score"] == pytest.approx(0.9)
     checked = LabelInterface(CONFIG.format(extra="")).validate_prediction(
         {"result": made, "score": 0.5, "model_version": "v"}, return_errors=True

@@ -1,10 +1,10 @@
 from pathlib import Path
 
+import numpy as np
+
 from agent.strategies import Ranking
 from backend.publish import scores
 from backend.published import Publication, Published
-
-import numpy as np
 
 
 def entry(name: str, version: str = "v1") -> Publication:

@@ -1,7 +1,8 @@
-"""One real installation for all end-to-end tests: Label Studio, Redis, backend, worker. Each test makes its own project."""
+"""One real installation for all end-to-end tests: Label Studio, Redis, backend, worker; a project for each test."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -67,9 +68,7 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session")
 def settings(stack: LocalStack) -> Settings:
-    environment = stack.environment(**TRAINING)
-    known = {name.upper() for name in Settings.model_fields}
-    return Settings(_env_file=None, **{k.lower(): v for k, v in environment.items() if k in known})
+    return stack.settings(**TRAINING)
 
 
 @pytest.fixture(scope="session")
@@ -124,8 +123,6 @@ class Project:
         return current
 
     def order(self) -> list[int]:
-        import json
-
         record = json.loads(store_of(self.settings, self.id).read(self.live().version, "ranking.json"))
         assert record["model_version"] == self.live().model_version
         return record["order"]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from label_studio_ml.api import init_app
 
 from backend.annotator import label_config
+from backend.local import LocalStack
 from backend.plugin import MgralBackend
 from backend.settings import get_settings
 from tests.e2e.conftest import TRAINING, Project, until
 
 
 @pytest.fixture
-def environment(stack, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def _environment(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in stack.environment(**TRAINING).items():
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
@@ -22,7 +24,8 @@ def environment(stack, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-unty
     get_settings.cache_clear()
 
 
-def test_predict_and_start_training(environment: None, make_project: Callable[..., Project], tmp_path) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.usefixtures("_environment")
+def test_predict_and_start_training(make_project: Callable[..., Project], tmp_path: Path) -> None:
     project = make_project("own server", images=6)
     project.connect()
     project.wait("rank")

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from model.detector import FitConfig
 from model.versions import VersionStore
 from model.yolo import YoloDetector
 from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, Trained, square_in, squares
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Pictures this small gain nothing from more, and on a busy machine threads wait for each other."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    yield
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
 
 
 @pytest.fixture(scope="package", params=FAMILIES)
