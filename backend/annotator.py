@@ -33,9 +33,9 @@ class Annotator:
         self.by_name = {image.path.name: image for image in truth.images}
         self.by_task: dict[int, LabeledImage] = {}
 
-    def create_project(self, title: str) -> int:
-        """A project with the data set's classes as labels; returns its id."""
-        body = {"title": title, "label_config": label_config(self.truth.names)}
+    def create_project(self, title: str, config: str | None = None) -> int:
+        """A project with the data set's classes as labels (or with `config`); returns its id."""
+        body = {"title": title, "label_config": config or label_config(self.truth.names)}
         return int(self.studio.call("POST", "/api/projects", json=body)["id"])
 
     def upload(

@@ -313,7 +313,7 @@ def _running(kind: str, project: int) -> Iterator[_Work]:
 
 @contextmanager
 def _alone(jobs: Jobs, project: int, progress: Progress) -> Iterator[None]:
-    """Hold the project's lock, renewed by a thread, so that a dead worker frees it within a minute."""
+    """Hold the project's lock, renewed by a thread, so that a dead worker frees it within half a minute."""
     lock = jobs.exclusive(project)
     if not lock.acquire(blocking=False):
         progress.say(f"waiting for another job of project {project}")
@@ -321,7 +321,7 @@ def _alone(jobs: Jobs, project: int, progress: Progress) -> Iterator[None]:
     ended = threading.Event()
 
     def renew() -> None:
-        while not ended.wait(15):
+        while not ended.wait(8):
             try:
                 lock.reacquire()
             except redis.RedisError as error:

@@ -130,7 +130,7 @@ class Jobs:
 
     def exclusive(self, project: int) -> redis.lock.Lock:
         """A lock that one job of a project holds at a time; whoever holds it must `reacquire` it every few seconds."""
-        return self.connection.lock(self._key("busy", project), timeout=60, sleep=0.5, thread_local=False)
+        return self.connection.lock(self._key("busy", project), timeout=30, sleep=0.5, thread_local=False)
 
     def _key(self, what: str, project: int) -> str:
         return f"mgral:{self.settings.queue_name}:{what}:{project}"

@@ -22,12 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from model.atomic import TEMPORARY, remove, sync, write_file
-from model.detector import Detector
+
+if TYPE_CHECKING:  # looking at versions needs no array library
+    from model.detector import Detector
 
 log = logging.getLogger(__name__)
 

@@ -31,11 +31,17 @@ TRAINING = {
     "TRAIN_MIN_STEPS": "6",
     "WEIGHTS": "starter",
     "BUDGET": "10",
-    "RECONCILE_SECONDS": "5",
+    "RECONCILE_SECONDS": "10",
     "START_TRAINING_EACH_N_UPDATES": str(AUTO_RETRAIN),
     "BASIC_AUTH_USER": "studio",
     "BASIC_AUTH_PASS": "s3cret",
 }
+
+SHAPES = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="label" toName="image" model_score_threshold="0.15">
+<Label value="round sign" predicted_values="disc, ring"/><Label value="three corners" predicted_values="triangle"/>
+<Label value="four corners" predicted_values="square"/><Label value="many corners" predicted_values="octagon, hexagon"/>
+</RectangleLabels></View>"""  # the starter's shapes, so that an untrained project has boxes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -136,9 +142,9 @@ class Project:
 
 @pytest.fixture
 def make_project(stack: LocalStack, settings: Settings, studio: Studio, scenes: Dataset) -> Callable[..., Project]:
-    def make(title: str, images: int = 16) -> Project:
+    def make(title: str, images: int = 16, config: str | None = None) -> Project:
         annotator = Annotator(studio, scenes)
-        number = annotator.create_project(title)
+        number = annotator.create_project(title, config)
         annotator.upload(number, scenes.images[:images])
         return Project(number, annotator, studio, settings, Jobs(settings), stack.backend_url)
 

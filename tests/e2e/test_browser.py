@@ -12,7 +12,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from backend.connect import TAB
 from backend.local import LocalStack
-from tests.e2e.conftest import Project
+from tests.e2e.conftest import SHAPES, Project
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -33,39 +33,43 @@ def chromium() -> str:
     return found or pytest.skip("no Chromium: apt-get install chromium")
 
 
-def test_the_data_manager_shows_the_order(
+def test_the_data_manager_shows_boxes_and_order(
     stack: LocalStack, make_project: Callable[..., Project], chromium: str
 ) -> None:
-    project = make_project("Road signs", images=24)
+    project = make_project("Road signs", images=24, config=SHAPES)
     project.connect()
     project.wait("rank")
     order = project.order()
-    (view,) = [
-        v
-        for v in project.studio.call("GET", "/api/dm/views", params={"project": project.id})
-        if v["data"]["title"] == TAB
-    ]
+    boxes = {p["task"]: len(p["result"]) for p in project.predictions()}
+    assert sum(boxes.values()) > 0
+    views = project.studio.call("GET", "/api/dm/views", params={"project": project.id})
+    (tab,) = [view["id"] for view in views if view["data"]["title"] == TAB]
+    first = next(task for task in order if boxes[task])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1360, "height": 800})
+        page = browser.new_page(viewport={"width": 1500, "height": 850})
         page.goto(f"{stack.label_studio_url}/user/login")
         page.fill("input[name=email]", stack.username)
         page.fill("input[name=password]", stack.password)
         page.keyboard.press("Enter")
         page.wait_for_url("**/projects**")
-        page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={view['id']}")
+        page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}")
+        rows = page.locator(".dm-table__row-wrapper, [class*=row-wrapper]")
         expect(page.get_by_text(TAB).first).to_be_visible(timeout=30_000)
-        ids = page.locator(".dm-table__row-wrapper, [class*=row-wrapper]")
-        expect(ids.nth(5)).to_be_visible(timeout=30_000)
-        rows = ids.all_inner_texts()
+        expect(rows.nth(len(order) // 3)).to_be_visible(timeout=30_000)
+        page.screenshot(path=str(stack.directory / "list.png"))
+        shown = [numbers(text) for text in rows.all_inner_texts()]
+        listed = [row[0] for row in shown if row]
+        assert listed[:5] == order[:5]
+        page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}&task={first}")
+        expect(page.get_by_text(project.live().model_version).first).to_be_visible(timeout=30_000)
         page.wait_for_load_state("networkidle")
         target = Path(os.environ.get("SCREENSHOT", stack.directory / "data-manager.png"))
         page.screenshot(path=str(target))
         browser.close()
-    shown = [
-        next(int(word) for word in row.split() if word.isdigit())
-        for row in rows
-        if any(w.isdigit() for w in row.split())
-    ]
-    assert shown[:5] == order[:5]
     assert target.stat().st_size > 20_000
+
+
+def numbers(text: str) -> list[int]:
+    """The whole numbers of a table row, the task's id first."""
+    return [int(word) for word in text.split() if word.isdigit()]

@@ -13,7 +13,7 @@ from backend.connect import TAB
 from backend.local import LocalStack
 from backend.serving import store_of
 from backend.studio import ORDERED, Studio
-from tests.e2e.conftest import AUTO_RETRAIN, TRAINING, Project, until
+from tests.e2e.conftest import AUTO_RETRAIN, SHAPES, TRAINING, Project, until
 
 
 def mgral(stack: LocalStack, *arguments: str) -> subprocess.CompletedProcess:
@@ -169,7 +169,7 @@ def test_broken_images_cost_only_themselves(make_project: Callable[..., Project]
     left_out = [line for line in done["log"] if line.startswith("left out")]
     assert len(left_out) == 2
     assert any("cannot be decoded" in line for line in left_out)
-    assert any("404" in line for line in left_out)
+    assert any("gone.jpg" in line and "answered" in line for line in left_out)
 
 
 def test_training_without_labels_says_so_and_leaves_the_order(make_project: Callable[..., Project]) -> None:
@@ -183,6 +183,25 @@ def test_training_without_labels_says_so_and_leaves_the_order(make_project: Call
     until(60, lambda: job.get_status().value == "failed", "the training to fail")
     assert "no boxes to learn from" in job.get_meta()["error"]
     assert project.live() == live
+
+
+def test_drawing_a_region_asks_for_the_boxes_in_it(make_project: Callable[..., Project]) -> None:
+    project = make_project("interactive", images=12, config=SHAPES)
+    project.connect()
+    project.wait("rank")
+    task, box = next((p["task"], p["result"][0]) for p in project.predictions() if p["result"])
+    (backend,) = project.studio.call("GET", "/api/ml", params={"project": project.id})
+
+    def ask(**value: float) -> list[dict]:
+        region = {"from_name": "label", "to_name": "image", "type": "rectanglelabels", "value": value}
+        body = {"task": task, "context": {"result": [region]}}
+        answer = project.studio.call("POST", f"/api/ml/{backend['id']}/interactive-annotating", json=body)
+        return answer["data"]["result"]
+
+    assert box["value"] in [found["value"] for found in ask(x=0, y=0, width=100, height=100)]
+    inside = ask(**{key: box["value"][key] for key in ("x", "y", "width", "height")})
+    assert box["value"] in [found["value"] for found in inside]
+    assert ask(x=0, y=0, width=0.1, height=0.1) == []
 
 
 def test_a_personal_access_token_works_too(

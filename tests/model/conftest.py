@@ -35,12 +35,12 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "rtdetr":
         architecture = str(directory / "rtdetr-tiny.yaml")
         Path(architecture).write_text(TINY_RTDETR)
-    data = squares(directory / "images")
+    data = squares(directory / "images", 4)
     base = YoloDetector.new(architecture, ("blue", "car", "dog"), SIDE)
     reports: list[tuple[int, int, float]] = []
     detector = base.fit(
         data,
-        FitConfig(epochs=90, min_steps=1, batch=6, image_size=SIDE, learning_rate=5e-3),
+        FitConfig(epochs=90, min_steps=1, batch=4, image_size=SIDE, learning_rate=5e-3),
         report=lambda done, total, **figures: reports.append((done, total, figures["loss"])),
     )
     return Trained(request.param, architecture, base, detector, reports, data)

@@ -42,7 +42,7 @@ def square_in(rng: np.random.Generator, height: int, width: int, side: int) -> n
     return pixels
 
 
-def squares(directory: Path, count: int = 6) -> Dataset:
+def squares(directory: Path, count: int) -> Dataset:
     """Red and blue squares in turn on grey noise, SIDE x SIDE PNG; ids 1, 2, ..."""
     directory.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

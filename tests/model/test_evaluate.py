@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -130,12 +131,14 @@ def test_lengths_must_agree() -> None:
         evaluate(truth([], []), [NOTHING])
 
 
-def test_metrics_are_plain_json() -> None:
+def test_metrics_are_plain_json_and_nothing_is_printed(capsys: pytest.CaptureFixture) -> None:
     metrics = evaluate(truth([(SQUARE, 0)]), [found((SQUARE, 0, 0.9))])
+    assert capsys.readouterr().out == ""  # pycocotools prints tables
     assert Metrics(**json.loads(json.dumps(metrics.to_dict()))) == metrics
     assert str(metrics) == "mAP 1.000  AP50 1.000  AP75 1.000  (1 images, 1 boxes: a 1.000)"
 
 
+@cache
 def reference_case(name: str) -> tuple[dict, list[dict], dict, Metrics]:
     """(ground truth, results, expected figures, what `evaluate` makes of them)."""
     read = [json.loads((REFERENCE / name / f"{part}.json").read_text()) for part in ("gt", "detections", "expected")]
@@ -173,10 +176,9 @@ def test_voc_images_with_a_real_detector() -> None:
 
 @needs_shared
 @pytest.mark.parametrize("name", ["A_coco_val2014_fakebbox100", "C_voc2012_100_yolo_dets"])
-def test_pycocotools_run_directly_agrees(name: str, capsys: pytest.CaptureFixture) -> None:
+def test_pycocotools_run_directly_agrees(name: str) -> None:
     """On the file's own areas, category ids and float64 boxes, none of which `evaluate` uses."""
     coco, results, _, metrics = reference_case(name)
-    assert capsys.readouterr().out == ""  # pycocotools prints tables; evaluate does not
     ground_truth = COCO()
     ground_truth.dataset = coco
     ground_truth.createIndex()

@@ -21,7 +21,7 @@ needs_starter = pytest.mark.skipif(not RECORD.exists(), reason=f"{STARTER.name} 
 
 
 def test_corpus_pictures_are_valid() -> None:
-    pictures = [picture(0, k) for k in range(60)]
+    pictures = [picture(0, k) for k in range(40)]
     seen = np.concatenate([classes for *_, classes in pictures])
     assert len(np.unique(seen)) > len(NAMES) / 2
     assert seen.max() < len(NAMES)

@@ -1,0 +1,51 @@
+"""A training that is cancelled, and one whose worker is killed: what was live stays live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rq.job import JobStatus
+
+from backend.local import LocalStack
+from backend.queue import describe
+from tests.e2e.conftest import TRAINING, Project, until
+
+
+def in_training(make_project: Callable[..., Project], title: str) -> Project:
+    """A project whose training has just begun its steps."""
+    project = make_project(title, images=12)
+    project.connect()
+    project.wait("rank")
+    for task in project.order()[:8]:
+        project.annotator.label(task)
+    project.start_training()
+    job = project.jobs.last("train", project.id)
+    assert job is not None
+    until(60, lambda: describe(job)["stage"] == "train", "the first epoch")
+    return project
+
+
+def serves_as_before(project: Project) -> None:
+    live = project.live()
+    assert live.version.startswith("v0001")
+    assert project.info()["model_version"] == live.model_version
+    assert project.annotator.next_task(project.id)["id"] in project.order()
+
+
+def test_cancelling_stops_a_running_training_within_seconds(make_project: Callable[..., Project]) -> None:
+    project = in_training(make_project, "cancelled")
+    (job,) = project.jobs.cancel(project.id)
+    until(15, lambda: job.get_status() == JobStatus.STOPPED, "the job to stop")
+    serves_as_before(project)
+    project.jobs.enqueue("rank", project.id)  # its lock is free again within a minute
+    assert project.wait("rank")["result"]["predicted"] == 12
+
+
+def test_a_killed_worker_costs_only_its_own_job(make_project: Callable[..., Project], stack: LocalStack) -> None:
+    project = in_training(make_project, "killed")
+    stack.stop("work", kill=True)
+    serves_as_before(project)
+    stack.start_worker(**TRAINING)
+    other = make_project("after the kill", images=2)
+    other.connect()
+    assert other.wait("rank")["result"]["predicted"] == 2
