@@ -73,9 +73,10 @@ def _collect(
 
     `n` is the rank before. Every row is written and only a chosen one moves on: there is no branch to mispredict.
     """
+    seen = np.int64(n)
     for v in range(first, last):
-        n += np.int64(counts[v])
-        rank[k], number[k] = n, v
+        seen += np.int64(counts[v])
+        rank[k], number[k] = seen, v
         k += images[mark_image[v]]
     return k
 
