@@ -17,8 +17,17 @@ SETTINGS = settings(max_examples=150, deadline=None)
 # A coarse grid and few scores make equal overlaps and equal scores common.
 SIDES = st.sampled_from([0, 1, 2, 3, 4, 5, 8])
 BOXES = st.tuples(SIDES, SIDES, SIDES, SIDES).map(list)
+# A detection of more than 1e10 square pixels, or of less than none, is ignored where it matches nothing.
+ODD_SIDES = st.one_of(SIDES, SIDES, SIDES, st.sampled_from([-2, 10**6]))
+FOUND_BOXES = st.tuples(SIDES, SIDES, ODD_SIDES, ODD_SIDES).map(list)
 SCORES = st.sampled_from([0.1, 0.3, 0.30000001, 0.5, 0.9, 1.0])
 CATEGORIES = [2, 5, 11]
+
+
+def moved(drawn: tuple[tuple, int, int, float]) -> tuple[int, int, list[int], float]:
+    """A detection of a ground truth, `by` pixels off in one of its numbers."""
+    (image, category, box, *_), by, place, score = drawn
+    return image, category, [value + by * (k == place) for k, value in enumerate(box)], score
 
 
 @st.composite
@@ -32,7 +41,11 @@ def cases(draw: st.DrawFn) -> tuple[dict, list[dict]]:
             max_size=24,
         )
     )
-    found = draw(st.lists(st.tuples(st.sampled_from(ids), st.sampled_from(CATEGORIES), BOXES, SCORES), max_size=48))
+    anywhere = st.tuples(st.sampled_from(ids), st.sampled_from(CATEGORIES), FOUND_BOXES, SCORES)
+    if truth:  # mostly near an object, or hardly any would match
+        near = st.tuples(st.sampled_from(truth), st.sampled_from([0, 0, 0, 1, 2]), st.integers(0, 3), SCORES).map(moved)
+        anywhere = st.one_of(anywhere, near, near)
+    found = draw(st.lists(anywhere, max_size=48))
     annotations = [
         {
             "id": k + 1,
@@ -129,6 +142,50 @@ def test_the_order_of_the_input_lists_matters_only_within_a_tie(case: tuple[dict
     random.shuffle(found)  # type: ignore[attr-defined]
     random.shuffle(truth["images"])  # type: ignore[attr-defined]
     assert MatchTable.build(truth, found).evaluate().per_class == first.per_class
+
+
+def rows(*images: str, category: int = 1, start: int = 0) -> tuple[list[dict], list[dict]]:
+    """(annotations, detections): a word an image, a letter a detection, T exact and F beside everything; falling score.
+
+    A letter in lower case ties with the one before it.
+    """
+    annotations: list[dict] = []
+    found: list[dict] = []
+    score = 0.9
+    for image, word in enumerate(images):
+        for k, letter in enumerate(word):
+            score -= 0.01 if letter.isupper() else 0.0
+            box = [30 * k, 0, 10, 10] if letter in "Tt" else [30 * k, 500, 10, 10]
+            found.append({"image_id": image, "category_id": category, "bbox": box, "score": score})
+            if letter in "Tt":
+                number = start + len(annotations) + 1
+                annotations.append({"id": number, "image_id": image, "category_id": category, "bbox": box, "area": 100})
+    return annotations, found
+
+
+@pytest.mark.parametrize("word", ["Ft", "Tf", "Ftf", "Tft", "Fttf", "FTfTt"])
+@pytest.mark.parametrize("weight", [2, 3, 7])
+def test_copies_of_a_tie_follow_each_other_as_a_whole(word: str, weight: int) -> None:
+    annotations, found = rows("TT", word, "FT")
+    truth = {
+        "images": [{"id": i} for i in range(3)],
+        "annotations": [a | {"iscrowd": 0} for a in annotations],
+        "categories": [{"id": 1, "name": "a"}],
+    }
+    scores = MatchTable.build(truth, found).evaluate(weights=[1, weight, 1])
+    assert_equal(scores, copied(truth, found, {0: 1, 1: weight, 2: 1}))
+
+
+def test_a_false_alarm_alone_makes_its_class_stale() -> None:
+    """Its number is the first of the second class: the border between two classes."""
+    first, found_first = rows("T", "T")
+    second, found_second = rows("F", "T", category=2, start=len(first))
+    truth = {"images": [{"id": 0}, {"id": 1}], "annotations": first + second, "categories": [{"id": 1}, {"id": 2}]}
+    table = MatchTable.build(truth, found_first + found_second)
+    running = table.running([1])
+    assert running.scores().per_class == {1: pytest.approx(1), 2: pytest.approx(1)}
+    running.add(0)
+    assert running.scores().per_class == {1: pytest.approx(1), 2: pytest.approx(0.5)}
 
 
 def test_an_image_is_in_a_running_subset_once() -> None:

@@ -40,11 +40,12 @@ def test_the_data_manager_shows_boxes_and_order(
     project.connect()
     project.wait("rank")
     order = project.order()
-    boxes = {p["task"]: len(p["result"]) for p in project.predictions()}
-    assert sum(boxes.values()) > 0
+    boxes = {p["task"]: [r["value"]["rectanglelabels"][0] for r in p["result"]] for p in project.predictions()}
+    labels = {task: found[0] for task, found in boxes.items() if found}
+    assert labels
     views = project.studio.call("GET", "/api/dm/views", params={"project": project.id})
     (tab,) = [view["id"] for view in views if view["data"]["title"] == TAB]
-    first = next(task for task in order if boxes[task])
+    first = next(task for task in order if task in labels)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1500, "height": 850})
@@ -52,7 +53,7 @@ def test_the_data_manager_shows_boxes_and_order(
         page.fill("input[name=email]", stack.username)
         page.fill("input[name=password]", stack.password)
         page.keyboard.press("Enter")
-        page.wait_for_url("**/projects**")
+        page.wait_for_url(lambda url: "login" not in url)
         page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}")
         rows = page.locator(".dm-table__row-wrapper, [class*=row-wrapper]")
         expect(page.get_by_text(TAB).first).to_be_visible(timeout=30_000)
@@ -62,7 +63,9 @@ def test_the_data_manager_shows_boxes_and_order(
         listed = [row[0] for row in shown if row]
         assert listed[:5] == order[:5]
         page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}&task={first}")
-        expect(page.get_by_text(project.live().model_version).first).to_be_visible(timeout=30_000)
+        expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
+        label = labels[first]
+        expect(page.get_by_text(label, exact=True)).to_have_count(boxes[first].count(label) + 1, timeout=30_000)
         page.wait_for_load_state("networkidle")
         target = Path(os.environ.get("SCREENSHOT", stack.directory / "data-manager.png"))
         page.screenshot(path=str(target))

@@ -82,7 +82,7 @@ def test_a_hostile_file_does_not_run(form: str, small: YoloDetector, tmp_path: P
     assert marker.exists(), "the bomb is a dud"
     marker.unlink()
     if form == "pickle":
-        path.write_bytes(pickle.dumps({"model": Bomb(marker)}))
+        path.write_bytes(pickle.dumps({"model": Bomb(marker)}, protocol=2))
     elif form == "beside the model":
         torch.save({"model": small.module, "extra": Bomb(marker)}, path)
     else:

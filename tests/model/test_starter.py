@@ -71,8 +71,8 @@ def test_starter_weights() -> None:
 
 @needs_starter
 def test_a_fine_tune_from_the_starter_learns_in_seconds(tmp_path: Path) -> None:
-    made = squares(tmp_path, 8)
-    config = FitConfig(epochs=30, min_steps=1, batch=8, image_size=64)
+    made = squares(tmp_path, 4)
+    config = FitConfig(epochs=20, min_steps=1, batch=4, image_size=64)
     tuned = open_detector("starter").fit(made, config)
     metrics = evaluate(made, tuned.predict([i.path for i in made.images]))
     assert metrics.map50 > 0.9

@@ -135,7 +135,7 @@ def test_from_scratch_starts_anew(trained: Trained) -> None:
     assert not same(new, {key: old[key] for key in new})
 
 
-@pytest.mark.parametrize("steps", [1, 9, 10, 11])
+@pytest.mark.parametrize("steps", [1, 10, 11])
 def test_any_number_of_updates_can_be_scheduled(steps: int, tmp_path: Path) -> None:
     data = squares(tmp_path, 1)
     seen: list[tuple[int, int]] = []
