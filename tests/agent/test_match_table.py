@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +250,24 @@ def test_it_answers_in_a_forked_process() -> None:
     assert ours.recv() == here
     child.join(60)
     assert child.exitcode == 0
+
+
+def test_a_second_process_does_not_compile_again() -> None:
+    program = """
+from tests.agent.test_match_table import small
+from agent import _match_build, _match_lookup, _match_query, _match_weighted
+from agent.match_table import MatchTable
+table = MatchTable.build(*small())
+table.evaluate([3, 8])
+table.bootstrap(4, rng=0)
+table.running([3]).scores()
+used = [getattr(m, n) for m in (_match_build, _match_lookup, _match_query, _match_weighted) for n in vars(m)]
+stats = [f.stats for f in used if hasattr(f, "stats") and f.signatures]
+print(len(stats), sum(len(s.cache_hits) for s in stats), sum(len(s.cache_misses) for s in stats))
+"""
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True) for _ in range(2)]
+    assert runs[1].returncode == 0, runs[1].stderr
+    functions, hits, misses = map(int, runs[1].stdout.split())
+    assert functions >= 10
+    assert hits > 0
+    assert misses == 0

@@ -37,7 +37,7 @@ def cases(draw: st.DrawFn) -> tuple[dict, list[dict]]:
     used = draw(st.sampled_from([CATEGORIES, CATEGORIES[:2], CATEGORIES[1:2]]))
     truth = draw(
         st.lists(
-            st.tuples(st.sampled_from(ids), st.sampled_from(used), BOXES, st.integers(0, 9), st.integers(0, 9)),
+            st.tuples(st.sampled_from(ids), st.sampled_from(used), BOXES, st.integers(0, 3), st.integers(0, 9)),
             max_size=24,
         )
     )

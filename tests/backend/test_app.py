@@ -60,15 +60,22 @@ def test_known_predictions_are_answered_in_order_and_none_is_empty_by_mistake(
     client: FlaskClient, settings: Settings
 ) -> None:
     box = {"type": "rectanglelabels", "value": {"x": 1}}
-    many = range(1, 2001)
+    many = range(1, 121)
     publish(settings, [(n, "/data/upload/1/a.jpg", n / 3000, [box]) for n in many])
     tasks = [task(n) for n in (*many, *range(5000, 5050))]
     answer = client.post("/predict", json={"tasks": tasks, "project": "1.1", "label_config": SCHEMA, "params": {}})
     results = answer.get_json()["results"]
     assert len(results) == len(tasks)
     assert results[4] == {"result": [box], "score": 5 / 3000, "model_version": "v1-r001"}
-    assert all(r["result"] for r in results[:2000])
-    assert results[2000:] == [[]] * 50  # no prediction at all: Label Studio then stores nothing
+    assert all(r["result"] for r in results[:120])
+    assert results[120:] == [[]] * 50  # no prediction at all: Label Studio then stores nothing
+    assert Jobs(settings).active("predict", 1) is not None
+
+
+def test_very_many_are_left_to_the_workers_bulk_import(client: FlaskClient, settings: Settings) -> None:
+    publish(settings, [(n, "/data/upload/1/a.jpg", n / 3000, []) for n in range(2000)])
+    answer = client.post("/predict", json={"tasks": [task(n) for n in range(2000)], "label_config": SCHEMA})
+    assert answer.get_json()["results"] == [[]] * 2000
     assert Jobs(settings).active("predict", 1) is not None
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from rq.job import JobStatus
 
 from backend.local import LocalStack
 from backend.queue import describe
 from tests.e2e.conftest import TRAINING, Project, until
+
+
+@pytest.fixture
+def slow_worker(stack: LocalStack) -> Iterator[str]:
+    """A worker whose trainings last long enough to be interrupted, in the place of the usual one."""
+    stack.stop("work")
+    stack.start_worker("slow", **TRAINING | {"TRAIN_MIN_STEPS": "2000"})
+    yield "slow"
+    if "slow" in stack.processes:
+        stack.stop("slow")
+    stack.start_worker(**TRAINING)
 
 
 def in_training(make_project: Callable[..., Project], title: str) -> Project:
@@ -32,6 +44,7 @@ def serves_as_before(project: Project) -> None:
     assert project.annotator.next_task(project.id)["id"] in project.order()
 
 
+@pytest.mark.usefixtures("slow_worker")
 def test_cancelling_stops_a_running_training_within_seconds(make_project: Callable[..., Project]) -> None:
     project = in_training(make_project, "cancelled")
     (job,) = project.jobs.cancel(project.id)
@@ -41,11 +54,13 @@ def test_cancelling_stops_a_running_training_within_seconds(make_project: Callab
     assert project.wait("rank")["result"]["predicted"] == 12
 
 
-def test_a_killed_worker_costs_only_its_own_job(make_project: Callable[..., Project], stack: LocalStack) -> None:
+def test_a_killed_worker_costs_only_its_own_job(
+    make_project: Callable[..., Project], stack: LocalStack, slow_worker: str
+) -> None:
     project = in_training(make_project, "killed")
-    stack.stop("work", kill=True)
+    stack.stop(slow_worker, kill=True)
     serves_as_before(project)
-    stack.start_worker(**TRAINING)
+    stack.start_worker(slow_worker, **TRAINING)
     other = make_project("after the kill", images=2)
     other.connect()
     assert other.wait("rank")["result"]["predicted"] == 2
