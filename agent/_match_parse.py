@@ -56,7 +56,8 @@ def from_coco(ground_truth: dict, detections: list[dict]) -> Parsed:
     """Read a COCO instances dict and a results list.
 
     As in pycocotools, boxes of a category that `ground_truth` does not list, and ground truth of an image that it does
-    not list, take no part. Annotation ids are not read (pycocotools takes a match with id 0 for none). Raises ValueError on a missing or malformed value and on a detection in an unknown image.
+    not list, take no part. Annotation ids are not read (pycocotools takes a match with id 0 for none). Raises
+    ValueError on a missing or malformed value and on a detection in an unknown image.
     """
     for key in ("images", "annotations", "categories"):
         if key not in ground_truth:

@@ -1,7 +1,7 @@
 """The Label Studio ML backend: predict and fit, for our own server and for label-studio-ml's.
 
-`predict` answers from what the worker predicted before; a few unknown tasks are predicted at once. Many unknown tasks, or
-very many at all, are handed to the worker, which imports them in bulk. `fit` only enqueues.
+`predict` answers from what the worker predicted before; a few unknown tasks are predicted at once. Many unknown tasks,
+or very many at all, are handed to the worker, which imports them in bulk. `fit` only enqueues.
 """
 
 from __future__ import annotations

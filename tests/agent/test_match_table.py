@@ -265,9 +265,10 @@ used = [getattr(m, n) for m in (_match_build, _match_lookup, _match_query, _matc
 stats = [f.stats for f in used if hasattr(f, "stats") and f.signatures]
 print(len(stats), sum(len(s.cache_hits) for s in stats), sum(len(s.cache_misses) for s in stats))
 """
-    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True) for _ in range(2)]
-    assert runs[1].returncode == 0, runs[1].stderr
-    functions, hits, misses = map(int, runs[1].stdout.split())
+    command = [sys.executable, "-c", program]
+    first, second = (subprocess.run(command, check=False, capture_output=True, text=True) for _ in range(2))
+    assert second.returncode == 0, first.stderr + second.stderr
+    functions, hits, misses = map(int, second.stdout.split())
     assert functions >= 10
     assert hits > 0
     assert misses == 0
