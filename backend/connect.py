@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlparse
-
 from backend.app import authorization
 from backend.labels import LabelConfig
 from backend.published import Published
@@ -135,8 +133,3 @@ def _tab(studio: Studio, project: int) -> list[str]:
         studio.call("POST", "/api/dm/views", json={"project": project, "data": {"title": "Default"}})
     studio.call("POST", "/api/dm/views", json={"project": project, "data": data})
     return [f"added the Data Manager tab {TAB!r}"]
-
-
-def reachable(url: str) -> bool:
-    """Whether an address could be seen from another machine or container."""
-    return (urlparse(url).hostname or "") not in {"localhost", "127.0.0.1", "::1"}
