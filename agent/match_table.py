@@ -117,7 +117,7 @@ class MatchTable:
         multiples of 2 ** -20, so that sums are exact. Raises UnknownImage, a KeyError, on an id that the table lacks.
         """
         if weights is not None:
-            return self.evaluate_many(np.asarray(weights)[None], image_ids)[0]
+            return self._weighted(np.asarray(weights)[None], image_ids)[0]
         return self._score(*find_images(self._layout, [image_ids]))[0]
 
     def evaluate_many(
@@ -128,19 +128,22 @@ class MatchTable:
         `queries` is K lists of image ids, or a (K, n) array of weights for the n images `image_ids` (or all N, in the
         order of `self.image_ids`).
         """
-        if not (isinstance(queries, np.ndarray) and queries.ndim == 2):
-            if image_ids is not None:
-                raise ValueError(
-                    "image_ids go with a (K, n) array of weights; lists of ids name their images themselves"
-                )
-            return self._score(*find_images(self._layout, list(queries)))
-        wanted = self.image_ids if image_ids is None else list(image_ids)
-        found, _ = find_images(self._layout, [wanted])
-        if len(found) != len(wanted):
-            raise ValueError(f"{len(wanted)} image ids name {len(found)} images: with weights, every id may occur once")
-        if queries.shape[1] != len(found):
-            raise ValueError(f"weights have the shape {queries.shape}, but there are {len(found)} images")
-        return self._many(self._weigh(*whole_weights(queries, self._layout), found))
+        if isinstance(queries, np.ndarray) and queries.ndim == 2:
+            return self._weighted(queries, image_ids)
+        if image_ids is not None:
+            raise ValueError("image_ids go with a (K, n) array of weights; lists of ids name their images themselves")
+        return self._score(*find_images(self._layout, list(queries)))
+
+    def _weighted(self, weights: np.ndarray, image_ids: Iterable[int] | None) -> ManyScores:
+        ids = self.image_ids if image_ids is None else np.array(list(image_ids))
+        found, _ = find_images(self._layout, [ids])
+        if len(found) != len(ids):
+            raise ValueError(f"{len(ids)} image ids name {len(found)} images: with weights, every id may occur once")
+        if weights.ndim != 2 or weights.shape[1] != len(ids):
+            raise ValueError(f"weights have the shape {weights.shape}, but there are {len(ids)} images")
+        if image_ids is not None:
+            weights = weights[:, np.argsort(ids)]  # as `found`, which ascends
+        return self._many(self._weigh(*whole_weights(weights, self._layout), found))
 
     def _score(self, found: np.ndarray, starts: np.ndarray) -> ManyScores:
         def ask(lo: int, hi: int, out: np.ndarray) -> None:

@@ -136,10 +136,11 @@ def test_a_repeated_id_counts_once_and_has_one_weight() -> None:
         ([-1.0] * 10, "not negative"),
         ([float("nan")] * 10, "finite"),
         ([1.0] * 9, r"shape \(1, 9\), but there are 10 images"),
+        ([[1.0] * 10] * 2, r"shape \(1, 2, 10\), but there are 10 images"),
         ([2.0**41] * 10, "too much"),
     ],
 )
-def test_weights_that_cannot_be_exact_are_refused(weights: list[float], message: str) -> None:
+def test_weights_that_cannot_be_exact_are_refused(weights: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MatchTable.build(*small()).evaluate(weights=weights)
 
