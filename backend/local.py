@@ -153,7 +153,7 @@ class LocalStack:
         """`mgral work`; ready once Redis knows the worker."""
         before = _workers(self.redis_url)
         self._spawn(name, [sys.executable, "-m", "backend.cli", "work"], self.environment(**extra))
-        self._until(name, 90, lambda: _workers(self.redis_url) > before)
+        self._until(name, 90, lambda: bool(_workers(self.redis_url) - before))
 
     def stop(self, name: str, *, kill: bool = False) -> None:
         """End one process and what it started: politely, or with SIGKILL."""
@@ -218,8 +218,8 @@ def attempts(seconds: float, pause: float = 0.2) -> Iterator[float]:
         time.sleep(pause)
 
 
-def _workers(url: str) -> int:
-    return redis.Redis.from_url(url).scard("rq:workers")
+def _workers(url: str) -> set[bytes | str]:
+    return set(redis.Redis.from_url(url).smembers("rq:workers"))
 
 
 def _die_with_parent() -> None:
