@@ -16,7 +16,7 @@ FROM python:3.11-slim
 RUN useradd --create-home --uid 1000 mgral && install --directory --owner=mgral --group=mgral /data
 COPY --from=build /opt/mgral /opt/mgral
 ENV PATH=/opt/mgral/bin:$PATH PYTHONUNBUFFERED=1 PORT=9090 \
-    MODEL_DIR=/data/models MODEL_ROOT=/data/weights CACHE_DIR=/data/cache
+    MODEL_DIR=/data/models MODEL_ROOT=/data/weights CACHE_DIR=/data/cache NUMBA_CACHE_DIR=/data/cache/numba
 USER 1000
 WORKDIR /data
 VOLUME /data
