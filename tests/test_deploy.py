@@ -160,7 +160,10 @@ class TestDockerfile:
         assert re.search(r"^USER [1-9]\d*$", final, re.MULTILINE)
         assert 'ENTRYPOINT ["mgral"]\nCMD ["serve"]' in final
         assert "'/health'" in final
-        assert set(re.findall(r"\b([A-Z_]+)=", final)) - {"PATH", "PYTHONUNBUFFERED", "NUMBA_CACHE_DIR"} <= environment_names()
+        assert (
+            set(re.findall(r"\b([A-Z_]+)=", final)) - {"PATH", "PYTHONUNBUFFERED", "NUMBA_CACHE_DIR"}
+            <= environment_names()
+        )
 
     def test_uv_is_the_same_everywhere(self) -> None:
         (docker,) = re.findall(r"uv==([\d.]+)", DOCKERFILE)
