@@ -38,16 +38,39 @@ def class_weights(class_ap: np.ndarray, alpha: float = 0.3, beta: float = 0.2) -
     return 1.0 + alpha * beta * np.log(np.expm1(1.0 / alpha) * weakness_of(class_ap) + 1.0)
 
 
-def describe(detections: Detections, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Descriptors of one image from its boxes of at least SCORE_FLOOR, and the expected boxes per class.
+def describe(detections: Detections) -> np.ndarray:
+    """What counts of one image's detections, by its boxes of at least SCORE_FLOOR: independent of any class's AP.
 
     Args:
         detections: of one image, `class_scores` (boxes, C) given.
-        weights: (C,) from `class_weights`.
 
     Returns:
-        (6,) float64 in the order of BOX_COLUMNS, and (C,) float64. With p the class scores of a box, p1 and p2 the
-        largest two of them (p2 = 0 with a single class) and H the binary entropy:
+        (4 + 2 C,) float64: max_entropy, mean_entropy, least_confidence and margin, as `weigh` explains them; for each
+        class the sum of H(p1) over its boxes; for each class the expected boxes, the sum of its scores.
+    """
+    kept = detections.above(SCORE_FLOOR)
+    p = kept.class_scores.astype(np.float64)
+    classes = p.shape[1]
+    if len(kept) == 0:
+        return np.array([0.0, 0.0, 0.0, 1.0] + [0.0] * 2 * classes)
+    entropy = binary_entropy(p).sum(axis=1)
+    ranked = np.sort(p, axis=1)
+    margin = ranked[:, -1] - ranked[:, -2] if classes > 1 else ranked[:, -1]
+    per_class = np.bincount(kept.class_ids, weights=binary_entropy(kept.scores), minlength=classes)
+    whole = [entropy.max(), entropy.mean(), 1.0 - float(kept.scores.max()), margin.mean()]
+    return np.concatenate([whole, per_class, p.sum(axis=0)])
+
+
+def weigh(summaries: np.ndarray, class_ap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors and expected boxes of n images, given how good the detector is at each class.
+
+    Args:
+        summaries: (n, 4 + 2 C) from `describe`.
+        class_ap: (C,), -1 where unknown.
+
+    Returns:
+        (n, 6) float64 in the order of BOX_COLUMNS, and (n, C) float64 expected boxes per class. With p the class scores
+        of a box, p1 and p2 the largest two of them (p2 = 0 with a single class) and H the binary entropy:
 
         max_entropy, mean_entropy: over boxes, of sum_c H(p_c): the entropy of C independent yes/no answers, which is
             what sigmoid class scores are.
@@ -61,14 +84,9 @@ def describe(detections: Detections, weights: np.ndarray) -> tuple[np.ndarray, n
 
         An image without such a box has nothing to be unsure of: 0 everywhere, and a margin of 1.
     """
-    kept = detections.above(SCORE_FLOOR)
-    p = kept.class_scores.astype(np.float64)
-    expected = p.sum(axis=0)
-    if len(kept) == 0:
-        return np.array([0.0, 0.0, 0.0, 0.0, 1.0, 0.0]), expected
-    entropy = binary_entropy(p).sum(axis=1)
-    ranked = np.sort(p, axis=1)
-    margin = ranked[:, -1] - ranked[:, -2] if p.shape[1] > 1 else ranked[:, -1]
-    weighted = weights[kept.class_ids] @ binary_entropy(kept.scores)
-    best = float(kept.scores.max())
-    return np.array([entropy.max(), entropy.mean(), weighted, 1.0 - best, margin.mean(), expected.sum()]), expected
+    rows = np.asarray(summaries, np.float64)
+    classes = len(class_ap)
+    expected = rows[:, 4 + classes :]
+    weighted = rows[:, 4 : 4 + classes] @ class_weights(class_ap)
+    highest, mean, least_confidence, margin = rows[:, :4].T
+    return np.column_stack([highest, mean, weighted, least_confidence, margin, expected.sum(axis=1)]), expected

@@ -1,39 +1,20 @@
-"""Euclidean distances between image encodings, in memory that does not grow with the square of the pool."""
+"""Euclidean distances between reduced encodings, in time and memory that grow with the pool and not with its square."""
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
-CHUNK = 2048  # rows at a time: against 4,096 references a block of distances takes 32 MiB
+from agent._nearest import nearest
+from agent.reduction import chunks, evenly
+
+CHUNK = 2048  # rows at a time
 NEIGHBOURS = 10
-REFERENCES = 4096
-
-
-def standardise(encodings: np.ndarray, labeled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bring pool (n, D) and labeled (m, D) encodings into the space in which distances are taken.
-
-    Every channel gets mean 0 and variance 1 / D over both sets together: channels of a network differ in scale by
-    orders of magnitude, and the loudest would decide alone. A distance of 1 then means that two images differ by one
-    standard deviation in the root mean square of their channels; two unrelated images lie about 1.4 apart. A channel
-    that never varies becomes 0.
-
-    Returns:
-        Both as float32, of the same shapes.
-    """
-    count = len(encodings) + len(labeled)
-    if count == 0:
-        return encodings.astype(np.float32), labeled.astype(np.float32)
-    mean = (encodings.sum(axis=0, dtype=np.float64) + labeled.sum(axis=0, dtype=np.float64)) / count
-    variance = np.zeros_like(mean)
-    for part in (encodings, labeled):
-        for start in range(0, len(part), CHUNK):
-            variance += np.square(part[start : start + CHUNK] - mean).sum(axis=0) / count
-    spread = np.sqrt(variance)
-    constant = spread <= 1e-6 * np.abs(mean)  # only float32's rounding varies there
-    scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, spread * np.sqrt(max(len(mean), 1))))
-    # The subtraction comes first: mean * scale would cancel in float32.
-    mean32, scale32 = mean.astype(np.float32), scale.astype(np.float32)
-    return (encodings - mean32) * scale32, (labeled - mean32) * scale32
+LARGE = 100_000  # images; a larger pool is compared with fewer references
+REFERENCES, REFERENCES_OF_LARGE = 4096, 1024
+LABELED_OF_LARGE = 4096
 
 
 def squared_distances(x: np.ndarray, centre: np.ndarray) -> np.ndarray:
@@ -42,47 +23,76 @@ def squared_distances(x: np.ndarray, centre: np.ndarray) -> np.ndarray:
     By subtraction and not by |x|^2 - 2xc + |c|^2, so that a duplicate of the centre is at exactly 0.
     """
     out = np.empty(len(x), np.float32)
-    for start in range(0, len(x), CHUNK):
-        difference = x[start : start + CHUNK] - centre
-        np.einsum("ij,ij->i", difference, difference, out=out[start : start + CHUNK])
+    for chunk in chunks(len(x), CHUNK):
+        difference = x[chunk] - centre
+        np.einsum("ij,ij->i", difference, difference, out=out[chunk])
     return out
 
 
 def nearest_distances(x: np.ndarray, references: np.ndarray, k: int, *, rows: np.ndarray | None = None) -> np.ndarray:
-    """(n, k) float32 distances of x (n, D) to their k nearest references (R, D), in no order.
+    """(n, k) float32 distances of x (n, D) to their k nearest references (R, D), nearest first.
 
     `rows`, where given, are the references' own rows in x: no image is its own neighbour. k must not be larger than
-    the number of references, or that less one with `rows`.
-
-    The search takes the fast expansion |x|^2 - 2xr + |r|^2, whose rounding may swap neighbours that are equally far to
-    six digits; the distances to those it finds are then taken by subtraction and are exact.
+    the number of references, or that less one with `rows`. Runs on all cores.
     """
     out = np.empty((len(x), k), np.float32)
-    norms = np.einsum("ij,ij->i", references, references)
-    for start in range(0, len(x), CHUNK):
-        block = x[start : start + CHUNK]
-        squared = norms - 2 * (block @ references.T)  # |x|^2 is the same along a row
-        if rows is not None:
-            inside = np.flatnonzero((rows >= start) & (rows < start + CHUNK))
-            squared[rows[inside] - start, inside] = np.inf
-        found = squared.argmin(axis=1)[:, None] if k == 1 else np.argpartition(squared, k - 1, axis=1)[:, :k]
-        for column in range(k):
-            difference = block - references[found[:, column]]
-            out[start : start + CHUNK, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    own = np.full(len(x), -1, np.int64)
+    if rows is not None:
+        own[rows] = np.arange(len(rows))
+    across = np.ascontiguousarray(references.T, np.float32)
+
+    def search(chunk: slice) -> None:
+        nearest(np.ascontiguousarray(x[chunk], np.float32), across, own[chunk], out[chunk])
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(search, chunks(len(x), CHUNK)))
     return out
 
 
 def novelty(x: np.ndarray, labeled: np.ndarray) -> np.ndarray:
-    """(n,) distance of x (n, D) to the nearest of labeled (m, D); to the mean of x where m = 0."""
+    """(n,) distance of x (n, D) to the nearest of labeled (m, D); to the mean of x where m = 0.
+
+    In a pool of more than 100,000 images the nearest is sought among 4,096 of the labeled ones, evenly spaced.
+    """
     if len(labeled) == 0:
-        return np.linalg.norm(x - x.mean(axis=0), axis=1) if len(x) else np.zeros(0, np.float32)
+        return np.sqrt(squared_distances(x, _mean(x))) if len(x) else np.zeros(0, np.float32)
+    if len(x) > LARGE:
+        labeled = labeled[evenly(len(labeled), LABELED_OF_LARGE)]
     return nearest_distances(x, labeled, 1)[:, 0]
 
 
-def density(x: np.ndarray, neighbours: int = NEIGHBOURS, references: int = REFERENCES) -> np.ndarray:
-    """(n,) mean distance of x (n, D) to its nearest `neighbours` among `references` evenly spaced rows; 0 for n < 2."""
-    rows = np.linspace(0, len(x) - 1, min(len(x), references)).round().astype(np.int64)
+def novelty_among(labeled: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(m,) novelty that each of labeled (m, D) would have if the others alone were labeled, in the pool x (n, D)."""
+    if len(labeled) == 0:
+        return np.zeros(0, np.float32)
+    if len(labeled) == 1:
+        return np.sqrt(squared_distances(labeled, _mean(x if len(x) else labeled)))
+    rows = evenly(len(labeled), LABELED_OF_LARGE)
+    return nearest_distances(labeled, labeled[rows], 1, rows=rows)[:, 0]
+
+
+def density(x: np.ndarray, neighbours: int = NEIGHBOURS, references: int | None = None) -> np.ndarray:
+    """(n,) mean distance of x (n, D) to its nearest `neighbours` among `references` evenly spaced rows; 0 for n < 2.
+
+    Without `references`: 4,096, and 1,024 in a pool of more than 100,000 images.
+    """
+    rows = evenly(len(x), references or _references(x))
     k = min(neighbours, len(rows) - 1)
     if k < 1:
         return np.zeros(len(x), np.float32)
     return nearest_distances(x, x[rows], k, rows=rows).mean(axis=1)
+
+
+def density_among(labeled: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(m,) density that each of labeled (m, D), which are not in the pool x (n, D), would have there."""
+    rows = evenly(len(x), _references(x))
+    k = min(NEIGHBOURS, len(rows))
+    return nearest_distances(labeled, x[rows], k).mean(axis=1) if k else np.zeros(len(labeled), np.float32)
+
+
+def _references(x: np.ndarray) -> int:
+    return REFERENCES_OF_LARGE if len(x) > LARGE else REFERENCES
+
+
+def _mean(x: np.ndarray) -> np.ndarray:
+    return x.mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -1,24 +1,27 @@
 """Pool: the unlabeled images that a strategy chooses from, each as numbers.
 
-Built by one streaming pass of the detector; pictures and detections are let go as it runs, so that a pool of 100,000
-images takes a few hundred megabytes.
+Built by one streaming pass of the detector; pictures and detections are let go as it runs. In memory a pool of 100,000
+images takes a few hundred megabytes; a larger one comes from `agent.pool_store`, where its arrays lie on disk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from agent.descriptors import BOX_COLUMNS, class_weights, describe, weakness_of
-from agent.distances import density, novelty, standardise
+from agent.descriptors import BOX_COLUMNS, describe, weakness_of, weigh
+from agent.distances import density, density_among, novelty, novelty_among
+from agent.reduction import CHUNK, Reduction, Rows, allocate, chunks
 from model.detections import Detections
 from model.detector import Detector, Picture
 from model.progress import Report, silent
 
 COLUMNS = (*BOX_COLUMNS, "novelty", "density", "weakness")
+NOVELTY, DENSITY, WEAKNESS = (COLUMNS.index(name) for name in ("novelty", "density", "weakness"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,43 +30,58 @@ class Pool:
 
     Attributes:
         ids: (n,) int64, unique.
-        encodings: (n, D) float32, from `Detector.scan`.
-        descriptors: (n, K) float32, one column per name in `columns`. From boxes: see `agent.descriptors.describe`.
+        encodings: (n, D) from `Detector.scan`: a float32 array, or float16 rows of a file.
+        descriptors: (n, K) float32, one column per name in `columns`. From boxes: see `agent.descriptors.weigh`.
             novelty: distance to the nearest labeled image; with nothing labeled, to the mean of the pool.
             density: mean distance to the 10 nearest other images of the pool; small where images crowd. In a pool of
-            more than 4,096 images neighbours are sought among 4,096 of them, evenly spaced.
+            more than 4,096 images neighbours are sought among 4,096 of them, evenly spaced; of more than 100,000,
+            among 1,024.
             weakness: expected boxes weighted by 1 - AP of their class.
             Distances are Euclidean between `standardised` encodings.
         columns: the K names.
         expected: (n, C) float32, expected boxes per class: the sum of the class's score over the image's boxes.
         names: the C class names.
-        labeled_encodings: (m, D) float32, of the images already labeled, by the same detector.
+        labeled_encodings: (m, D), of the images already labeled, by the same detector.
         class_ap: (C,) float64, AP of each class on the holdout, -1 where unknown.
+        reduction: the map from encodings to `standardised`.
+        labeled_ids: (m,) int64, and for them labeled_descriptors (m, K) and labeled_expected (m, C) float32, described
+            like the pool's; the novelty of a labeled image is its distance to the nearest other labeled one. None where
+            only their encodings are known.
+        directory: where `standardised` is put, with no name there; None means in memory.
     """
 
     ids: np.ndarray
-    encodings: np.ndarray
+    encodings: Rows
     descriptors: np.ndarray
     columns: tuple[str, ...]
     expected: np.ndarray
     names: tuple[str, ...]
-    labeled_encodings: np.ndarray
+    labeled_encodings: Rows
     class_ap: np.ndarray
+    reduction: Reduction
+    labeled_ids: np.ndarray | None = None
+    labeled_descriptors: np.ndarray | None = None
+    labeled_expected: np.ndarray | None = None
+    directory: Path | None = None
 
     def __post_init__(self) -> None:
-        n, classes = len(self.ids), len(self.names)
+        n, m, classes = len(self.ids), len(self.labeled_encodings), len(self.names)
         wanted = {
             "ids": (n,),
             "encodings": (n, self.encodings.shape[-1]),
             "descriptors": (n, len(self.columns)),
             "expected": (n, classes),
-            "labeled_encodings": (len(self.labeled_encodings), self.encodings.shape[-1]),
+            "labeled_encodings": (m, self.encodings.shape[-1]),
             "class_ap": (classes,),
+            "labeled_ids": (m,),
+            "labeled_descriptors": (m, len(self.columns)),
+            "labeled_expected": (m, classes),
         }
         for name, shape in wanted.items():
-            if getattr(self, name).shape != shape:
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
                 raise ValueError(
-                    f"pool of {n} images and {classes} classes: {name} has shape {getattr(self, name).shape}, "
+                    f"pool of {n} images and {classes} classes, {m} labeled: {name} has shape {value.shape}, "
                     f"not {shape}; encodings of the pool and of the labeled images must come from one detector"
                 )
         values, counts = np.unique(self.ids, return_counts=True)
@@ -81,8 +99,25 @@ class Pool:
 
     @cached_property
     def standardised(self) -> np.ndarray:
-        """(n, D) float32 encodings in the space of `agent.distances.standardise`, where distances are taken."""
-        return standardise(self.encodings, self.labeled_encodings)[0]
+        """(n, k) float32 encodings in the space of `reduction`, where distances are taken."""
+        return self.reduction.apply(self.encodings, self.directory)
+
+    @cached_property
+    def labeled_standardised(self) -> np.ndarray:
+        """(m, k) float32, the labeled images in the same space."""
+        return self.reduction.apply(self.labeled_encodings)
+
+    def take(self, rows: np.ndarray) -> Pool:
+        """The pool of these rows only, described and compared as they are here."""
+        part = replace(
+            self,
+            ids=self.ids[rows],
+            encodings=self.encodings[rows],
+            descriptors=self.descriptors[rows],
+            expected=self.expected[rows],
+        )
+        part.__dict__["standardised"] = self.standardised[rows]  # what the cached property would compute
+        return part
 
     @classmethod
     def scan(
@@ -146,11 +181,11 @@ class Pool:
         Detections are drawn one at a time and not kept; `ids` and `encodings` are read after the last of them.
         Empty `encodings` or `labeled_encodings` may have any shape.
         """
-        boxes, expected = _describe_all(detections, names, class_ap)
+        summaries = _describe_all(detections, names)
         encodings = np.asarray(encodings, np.float32)
         labeled = np.asarray(labeled_encodings, np.float32)
-        if not len(ids) == len(boxes) == len(encodings):
-            raise ValueError(f"{len(ids)} ids, detections of {len(boxes)} images, {len(encodings)} encodings")
+        if not len(ids) == len(summaries) == len(encodings):
+            raise ValueError(f"{len(ids)} ids, detections of {len(summaries)} images, {len(encodings)} encodings")
         width = encodings.shape[-1] if len(encodings) else labeled.shape[-1]
         encodings = encodings if len(encodings) else np.zeros((0, width), np.float32)
         labeled = labeled if len(labeled) else np.zeros((0, width), np.float32)
@@ -165,38 +200,83 @@ class Pool:
                 f"encodings of {f'images {broken}' if broken else 'labeled images'} are not finite: the detector's "
                 "weights have diverged; train again, or go back to an earlier version"
             )
-        x, known = standardise(encodings, labeled)
-        weakness = expected @ weakness_of(class_ap)
-        return cls(
+        return cls.from_summaries(ids, summaries, encodings, names, labeled, class_ap)
+
+    @classmethod
+    def from_summaries(
+        cls,
+        ids: Sequence[int] | np.ndarray,
+        summaries: Rows,
+        encodings: Rows,
+        names: Sequence[str],
+        labeled_encodings: Rows,
+        class_ap: np.ndarray,
+        *,
+        labeled_ids: np.ndarray | None = None,
+        labeled_summaries: Rows | None = None,
+        directory: Path | None = None,
+    ) -> Pool:
+        """A pool from one row of `agent.descriptors.describe` (n, 4 + 2 C) and one encoding (n, D) per id.
+
+        Rows are read in chunks; with a `directory`, what is made of them is put there, in files that go with the pool.
+        `labeled_summaries` (m, 4 + 2 C), where given, describe the labeled images too.
+        """
+        class_ap = _checked(class_ap, names)
+        descriptors, expected = _weigh_all(summaries, class_ap, directory)
+        labeled = (None, None) if labeled_summaries is None else _weigh_all(labeled_summaries, class_ap, None)
+        pool = cls(
             ids=np.asarray(ids, np.int64).reshape(-1),
             encodings=encodings,
-            descriptors=np.column_stack([boxes, novelty(x, known), density(x), weakness]).astype(np.float32),
+            descriptors=descriptors,
             columns=COLUMNS,
-            expected=expected.astype(np.float32),
+            expected=expected,
             names=tuple(names),
-            labeled_encodings=labeled,
-            class_ap=np.asarray(class_ap, np.float64),
+            labeled_encodings=labeled_encodings,
+            class_ap=class_ap,
+            reduction=Reduction.fit(encodings, labeled_encodings),
+            labeled_ids=labeled_ids,
+            labeled_descriptors=labeled[0],
+            labeled_expected=labeled[1],
+            directory=directory,
         )
+        x, known = pool.standardised, pool.labeled_standardised
+        descriptors[:, NOVELTY] = novelty(x, known)
+        descriptors[:, DENSITY] = density(x)
+        if labeled[0] is not None:
+            labeled[0][:, NOVELTY] = novelty_among(known, x)
+            labeled[0][:, DENSITY] = density_among(known, x)
+        return pool
 
 
-def _describe_all(
-    detections: Iterable[Detections], names: Sequence[str], class_ap: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """(n, boxes' columns) and (n, C) from detections that are looked at one by one."""
+def _checked(class_ap: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """(C,) float64. Raises ValueError on another shape and on what is not finite."""
     if np.shape(class_ap) != (len(names),):
         raise ValueError(f"class_ap has shape {np.shape(class_ap)} for {len(names)} classes: give one AP per class")
     if not np.isfinite(class_ap).all():
         raise ValueError(f"class_ap {np.asarray(class_ap).tolist()}: give -1 where the AP of a class is unknown")
-    weights = class_weights(class_ap)
-    boxes: list[np.ndarray] = []
-    expected: list[np.ndarray] = []
+    return np.asarray(class_ap, np.float64)
+
+
+def _weigh_all(summaries: Rows, class_ap: np.ndarray, directory: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """(n, K) descriptors, those that are distances left at 0, and (n, C) expected boxes."""
+    descriptors = allocate((len(summaries), len(COLUMNS)), directory)
+    expected = allocate((len(summaries), len(class_ap)), directory)
+    weakness = weakness_of(class_ap)
+    for chunk in chunks(len(summaries), CHUNK):
+        boxes, expected[chunk] = weigh(summaries[chunk], class_ap)
+        descriptors[chunk, : len(BOX_COLUMNS)] = boxes
+        descriptors[chunk, WEAKNESS] = expected[chunk] @ weakness
+    return descriptors, expected
+
+
+def _describe_all(detections: Iterable[Detections], names: Sequence[str]) -> np.ndarray:
+    """(n, 4 + 2 C) float32 from detections that are looked at one by one."""
+    rows: list[np.ndarray] = []
     for found in detections:
         if found.class_scores.shape[1] != len(names):
             raise ValueError(
-                f"detections of image {len(boxes)} of the pool have {found.class_scores.shape[1]} class scores a box, "
+                f"detections of image {len(rows)} of the pool have {found.class_scores.shape[1]} class scores a box, "
                 f"for {len(names)} classes: a pool needs the score of every class"
             )
-        row, per_class = describe(found, weights)
-        boxes.append(row)
-        expected.append(per_class)
-    return np.reshape(boxes, (len(boxes), len(BOX_COLUMNS))), np.reshape(expected, (len(boxes), len(names)))
+        rows.append(describe(found).astype(np.float32))
+    return np.reshape(rows, (len(rows), 4 + 2 * len(names))).astype(np.float32)

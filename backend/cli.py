@@ -130,6 +130,29 @@ def train(project: int, no_watch: bool, cancel: bool) -> None:
 
 
 @main.command()
+@click.argument("project", type=int, required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print everything that is known, for scripts.")
+def jobs(project: int | None, as_json: bool) -> None:
+    """List what runs, what waits and what ended lately, on every worker.
+
+    \b
+    Example: mgral jobs 3
+    """
+    from rich.console import Console
+
+    from backend.queue import Jobs
+    from backend.watch import listing, table
+
+    rows = listing(Jobs(_start()), project)
+    if as_json:
+        click.echo(json.dumps(rows))
+    elif rows:
+        Console().print(table(rows))
+    else:
+        click.echo("nothing runs, nothing waits" + (f" for project {project}" if project is not None else ""))
+
+
+@main.command()
 @click.argument("project", type=int)
 @click.option("--show", is_flag=True, help="Show the order that is live, make no new one.")
 @click.option("--top", default=10, show_default=True, help="Tasks to show.")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,37 +15,55 @@ import numpy as np
 import redis
 from rq import get_current_job
 
-from agent.cycle import COLD, CycleConfig, Learned, has_boxes, learn, order
+from agent import variants
+from agent.cycle import COLD, CycleConfig, Learned, has_boxes, learn_once, look, prepare
+from agent.cycle import rank as order
+from agent.gain_rows import Rows
+from agent.planning import PlanConfig
+from agent.pool import Pool
+from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.strategies import Ranking
+from agent.strategies.mgral import UNTRUSTED, Mgral
+from agent.surrogate import SurrogateConfig
+from agent.variants import Plan
+from backend.fanout import fan_out, run_claimed
 from backend.labels import LabelConfig, LabelConfigError, boxes, regions
 from backend.pictures import Pictures
 from backend.publish import LABELED, clean_up, publish, scores
-from backend.published import Publication, Published
+from backend.published import Predictions, Publication, Published
 from backend.queue import Jobs, Progress
 from backend.serving import detector_of, first_version, image_size, store_of
 from backend.settings import Settings, get_settings
 from backend.studio import Studio, StudioAway, StudioError, Task
+from model.atomic import remove
 from model.dataset import Dataset, LabeledImage
 from model.detections import Detections
 from model.detector import FitConfig
 from model.evaluate import Metrics
+from model.images import ImageError
 from model.versions import Version
 
 log = logging.getLogger(__name__)
 
 STAGES: dict[str, dict[str, float]] = {
     "train": {
-        "fetch": 4,
-        "train": 62,
-        "evaluate": 3,
-        "evaluate the serving model": 3,
-        "scan": 20,
-        "rank": 2,
-        "import": 6,
+        "fetch": 3,
+        "train": 32,
+        "evaluate": 2,
+        "evaluate the serving model": 1,
+        "scan": 8,
+        "hindsight": 8,
+        "controls": 8,
+        "variants": 26,
+        "rank": 8,
+        "import": 4,
     },
     "rank": {"fetch": 5, "scan": 70, "rank": 5, "import": 20},
     "predict": {"fetch": 5, "scan": 70, "rank": 5, "import": 20},
 }
+
+
+KEEP_CYCLES = 10  # that measured gains are kept for
 
 
 class JobError(RuntimeError):
@@ -54,25 +71,35 @@ class JobError(RuntimeError):
 
 
 def train(project: int) -> dict:
-    """Learn from the annotations, then rank and publish with the better model."""
+    """Learn from the annotations, then rank and publish with the better model.
+
+    What is finished before a crash is kept in `Published.directory / "cycle"`, and not done again.
+    """
     with _running("train", project) as work:
         labeled = work.labeled_tasks()
-        with tempfile.TemporaryDirectory(prefix="mgral-train-") as folder:
-            dataset = work.dataset(labeled, Path(folder))
-            if not has_boxes(dataset):
-                raise JobError(
-                    f"project {project} has no boxes to learn from ({len(labeled)} annotated tasks): draw some with "
-                    f"the labels {', '.join(work.config.labels)}, then start training again"
-                )
-            serving = first_version(work.store, work.settings, work.config)
-            learned = learn(work.store, serving, detector_of(serving), dataset, work.cycle, work.progress)
+        folder = work.published.directory / "cycle"
+        dataset = work.dataset(labeled, folder / "images")
+        if not has_boxes(dataset):
+            raise JobError(
+                f"project {project} has no boxes to learn from ({len(labeled)} annotated tasks): draw some with "
+                f"the labels {', '.join(work.config.labels)}, then start training again"
+            )
+        serving = first_version(work.store, work.settings, work.config)
+        learned = learn_once(folder, work.store, serving, detector_of(serving), dataset, work.cycle, work.progress)
         work.progress.say(f"{learned.version.name}: {learned.reason}")
         if learned.metrics:
             work.progress.say(str(learned.metrics))
-        result = work.rank_and_publish({task.id for task in labeled}, learned)
+        result = work.rank_and_publish({task.id for task in labeled}, _Cycle(learned, dataset, folder))
+        remove(folder)
     if work.jobs.take_again(project) and work.studio.project(project)["total_annotations_number"] > work.annotations:
         work.jobs.enqueue("train", project)
     return {**result, "version": learned.version.name, "promoted": learned.promote, "reason": learned.reason}
+
+
+def variant(project: int, folder: str, index: int) -> str:  # noqa: ARG001  the project is for people
+    """Train one variant of a project's cycle, unless it is done or the cycle is over."""
+    path = Path(folder)
+    return run_claimed(Jobs(get_settings()), path, index, variants.run, partial(variants.done, path))
 
 
 def rank(project: int) -> dict:
@@ -97,8 +124,12 @@ def predict(project: int) -> dict:
         ]
         ready_ids = {item["task"] for item in ready}
         fresh = [task for task in tasks if task.id not in ready_ids]
-        ranking = work.scan(fresh, set(), work.store.get(live.version), live.model_version, live.strategy)
-        stored = work.published.predictions(live.model_version)
+        version = work.store.get(live.version)
+        pool = work.look(fresh, set(), version)
+        # the agent learns a whole pool's order; a few late tasks are put in by the strategy that stands in for it
+        strategy = UNTRUSTED if live.strategy == Mgral.name else live.strategy
+        ranking = order(pool, Rows(), 0, replace(work.cycle, strategy=strategy), work.progress)
+        stored = work.keep(live.model_version, pool, ranking)
         new = stored.get(int(task) for task in ranking.order)
         ready += [
             {"task": task, "result": result, "score": score, "model_version": live.model_version}
@@ -148,6 +179,15 @@ def due(settings: Settings, jobs: Jobs, project: int, annotations: int) -> bool:
     return annotations - max(jobs.attempted(project), live.annotations if live else 0) >= every
 
 
+@dataclass(frozen=True)
+class _Cycle:
+    """What a training hands on to the ranking: what was learned from which images, and where the cycle's files are."""
+
+    learned: Learned
+    dataset: Dataset
+    folder: Path
+
+
 @dataclass
 class _Work:
     """What the jobs share: one project, its settings, its helpers, and how far things are."""
@@ -176,7 +216,9 @@ class _Work:
         fit = FitConfig(
             epochs=s.train_epochs, min_steps=s.train_min_steps, batch=s.batch, image_size=image_size(s), seed=s.seed
         )
-        return CycleConfig(fit=fit, strategy=s.strategy, budget=s.budget, seed=s.seed)
+        training = SurrogateConfig(batch=s.batch, seed=s.seed)
+        plan = PlanConfig(s.mgral_hindsight, s.mgral_surrogates, training)
+        return CycleConfig(fit, s.strategy, s.budget, s.seed, plan, s.mgral_time_budget)
 
     def labeled_tasks(self) -> list[Task]:
         """Tasks with an annotation that counts: submitted, not skipped."""
@@ -185,6 +227,7 @@ class _Work:
 
     def dataset(self, tasks: list[Task], folder: Path) -> Dataset:
         """The labeled tasks as a data set, their images written below `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
         images = []
         for number, (task, picture) in enumerate(self.pictures.stream(tasks, self.config.data_key, self.failed), 1):
             path = folder / str(task.id)
@@ -197,34 +240,49 @@ class _Work:
             self.progress("fetch", number, len(tasks))
         return Dataset(tuple(images), self.config.labels)
 
-    def rank_and_publish(self, labeled: set[int], learned: Learned | None) -> dict:
+    def rank_and_publish(self, labeled: set[int], cycle: _Cycle | None) -> dict:
         """Order every task with the model that is to serve, and make the result live."""
         serving = first_version(self.store, self.settings, self.config)
+        learned = cycle.learned if cycle else None
         if learned is not None and learned.promote:
             serving = learned.version
         self.progress("fetch", 0, 1)
         tasks = list(self.studio.tasks(self.project))
+        pool = self.look(tasks, labeled, serving)
+        rows, trained = self.gain_rows(), None
+        if cycle is not None and self.cycle.strategy == Mgral.name and len(pool):
+            plan = self.inner_loop(cycle, {task.id: task for task in tasks}, pool, serving)
+            rows = Rows([row for row in rows if 0 < plan.cycle - row.cycle <= KEEP_CYCLES] + plan.rows())
+            rows.save(self.rows_file)
+            trained = sum(plan.done(k) for k in range(len(plan.variants)))
+        config = self.cycle if labeled else replace(self.cycle, strategy=COLD)
+        ranking = order(pool, rows, serving.number, config, self.progress)
+        strategy = ranking.details.get("chosen", ranking.strategy)
         name = self.published.next_name(serving.name)
         self.published.predictions_file(name).unlink(missing_ok=True)  # of a try that crashed
-        ranking = self.scan(tasks, labeled, serving, name, self.settings.strategy if labeled else COLD)
-        publication = Publication(name, serving.name, ranking.strategy, self.annotations)
+        self.keep(name, pool, ranking)
         record = {
             "model_version": name,
-            "strategy": ranking.strategy,
+            "strategy": strategy,
+            "asked": ranking.strategy,
             "budget": ranking.budget,
             "order": [int(task) for task in ranking.order],
             "scores": [float(score) for score in ranking.scores],
             "reasons": list(ranking.reasons),
             "map_before": learned.before.map if learned and learned.before else None,
             "map_after": learned.metrics.map if learned and learned.metrics else None,
+            "variants": trained,
+            **ranking.details,
         }
+        if "why" in record:
+            self.progress.say(record["why"])
         self.store.write(serving.name, "ranking.json", json.dumps(record).encode())
         publish(
             self.studio,
             self.project,
             self.store,
             self.published,
-            publication,
+            Publication(name, serving.name, strategy, self.annotations),
             self.progress.say,
             partial(self.progress, "import"),
         )
@@ -238,8 +296,50 @@ class _Work:
             "failed": self.failed,
         }
 
-    def scan(self, tasks: list[Task], labeled: set[int], version: Version, name: str, strategy: str) -> Ranking:
-        """Predict `tasks` with a version, keep the predictions under `name`, return the order of the unlabeled ones."""
+    def inner_loop(self, cycle: _Cycle, tasks: dict[int, Task], pool: Pool, serving: Version) -> Plan:
+        """Train the variants of a cycle, here and on idle workers; what fails is left out."""
+
+        def fetch(wanted: list[int]) -> Iterator[tuple[int, bytes]]:
+            for task in wanted:
+                with suppress(ImageError):  # the scan has told of it
+                    yield task, self.pictures.read(tasks[task], self.config.data_key)
+
+        folder = cycle.folder
+        untrained = detector_of(self.store.list()[0])
+        plan = prepare(
+            folder,
+            cycle.dataset,
+            pool,
+            detector_of(serving),
+            cycle.learned,
+            untrained,
+            fetch,
+            self.cycle,
+            self.progress,
+        )
+        self.progress.say(f"{len(plan.variants)} variants to train for the order")
+        for stage, controls in (("controls", True), ("variants", False)):
+            pending = plan.pending(controls=controls)
+            fan_out(self.jobs, self.project, folder, pending, variants.run, plan.done, self.progress, stage)
+        return plan
+
+    @property
+    def rows_file(self) -> Path:
+        """Measured gains of this and earlier cycles."""
+        return self.published.directory / "gain_rows.npz"
+
+    def gain_rows(self) -> Rows:
+        """What earlier cycles measured; nothing where there is none, or it cannot be read."""
+        try:
+            return Rows.load(self.rows_file)
+        except FileNotFoundError:
+            return Rows()
+        except ValueError as error:
+            self.progress.say(f"{error}")
+            return Rows()
+
+    def look(self, tasks: list[Task], labeled: set[int], version: Version) -> Pool:
+        """Let a version's detector see the tasks that it has not seen; its boxes go into `seen`."""
         detector = detector_of(version)
         metrics = Metrics(**version.metrics) if version.metrics else None
         label_map = self.config.label_map(detector.names)
@@ -247,35 +347,42 @@ class _Work:
             self.progress.say(self.config.no_match(detector.names))
         threshold = self.config.threshold if self.config.threshold is not None else self.settings.model_score_threshold
         by_id = {task.id: task for task in tasks}
-        store = self.published.predictions(name)
+        shown_by = f"{threshold} {self.config.labels} {sorted(label_map.items())}"
+        fingerprint = encoder_fingerprint(version.weights, detector) + shown_by
+        store = PoolStore(self.published.directory / "pool")
         rows: list[tuple[int, str, float, list[dict]]] = []
 
         def keep(task: int, found: Detections) -> None:
             shown = regions(found, detector.names, self.config, label_map, threshold)
             rows.append((task, by_id[task].data[self.config.data_key], LABELED, shown))
-            if len(rows) >= 500:
-                store.put(rows)
-                rows.clear()
 
-        def stream(chosen: list[Task]) -> Iterator[tuple[int, np.ndarray]]:
-            for task, picture in self.pictures.stream(chosen, self.config.data_key, self.failed):
+        def flush() -> None:
+            self.seen.put(rows)
+            rows.clear()
+
+        def stream(chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+            tasks = [by_id[task] for task in chosen]
+            for task, picture in self.pictures.stream(tasks, self.config.data_key, self.failed):
                 yield task.id, picture
 
-        known = [task for task in tasks if task.id in labeled]
-        unknown = [task for task in tasks if task.id not in labeled]
-        ranking = order(
-            detector,
-            metrics,
-            partial(stream, known),
-            partial(stream, unknown),
-            (len(known), len(unknown)),
-            replace(self.cycle, strategy=strategy),
-            self.progress,
-            keep,
+        images = [(task.id, task.data.get(self.config.data_key, "")) for task in tasks]
+        return look(
+            store, detector, fingerprint, images, stream, labeled, metrics, self.cycle, self.progress, keep, flush
         )
-        store.put(rows)
-        store.rescore(scores(ranking))
-        return ranking
+
+    @property
+    def seen(self) -> Predictions:
+        """What the detector of the pool store saw: every box that it would show."""
+        return Predictions(self.published.directory / "pool" / "seen.sqlite")
+
+    def keep(self, name: str, pool: Pool, ranking: Ranking) -> Predictions:
+        """Put the boxes of a pool and of its labeled images, with their places, under a publication's name."""
+        stored = self.published.predictions(name)
+        labeled = np.zeros(0, np.int64) if pool.labeled_ids is None else pool.labeled_ids
+        found = self.seen.get(int(task) for task in [*pool.ids, *labeled])
+        stored.put((task, image, LABELED, result) for task, (image, _, result) in found.items())
+        stored.rescore(scores(ranking))
+        return stored
 
 
 def _annotation(task: Task) -> dict | None:

@@ -2,6 +2,9 @@
 
 At most one job of a kind waits or runs for a project; asking again gives the same job. Asking for a training while one
 runs makes one more follow it, because the new annotations came too late for the first.
+
+A training may hand parts of its work, the variants, to other workers (`backend.fanout`). They wait in a queue of their
+own, which a worker looks into only when nothing else waits: who asks for a prediction waits for one variant at most.
 """
 
 from __future__ import annotations
@@ -11,11 +14,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import redis
 from rq import Queue, Retry
-from rq.command import send_stop_job_command
+from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 from rq.job import Job, JobStatus
 
@@ -27,6 +31,8 @@ KINDS = ("train", "rank", "predict")
 ACTIVE = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED, JobStatus.DEFERRED, JobStatus.CREATED}
 RETRY_SECONDS = [10, 30, 120]  # a transient fault is tried again after so long
 KEEP_SECONDS = 7 * 24 * 3600  # how long a finished job can be asked about
+KEEP_VARIANT_SECONDS = 3600
+VARIANT_RETRIES = 2  # of a variant whose worker died; an exception in it is `backend.fanout`'s
 RECONCILE = "reconcile"
 
 
@@ -42,6 +48,7 @@ class Jobs:
         self.settings = settings
         self.connection = connection or connect(settings)
         self.queue = Queue(settings.queue_name, connection=self.connection)
+        self.low = Queue(f"{settings.queue_name}-low", connection=self.connection)
 
     def enqueue(self, kind: str, project: int, **arguments: Any) -> tuple[Job, bool]:
         """(job, whether it is new): `kind` is one of KINDS. Milliseconds; fit for a webhook."""
@@ -85,7 +92,10 @@ class Jobs:
         return job if job is not None and job.get_status() in ACTIVE else None
 
     def cancel(self, project: int) -> list[Job]:
-        """Stop what runs and drop what waits for a project; the version that serves goes on serving."""
+        """Stop what runs and drop what waits for a project; the version that serves goes on serving.
+
+        Returns the jobs of KINDS that were stopped; a training's variants end with it, on whichever worker.
+        """
         stopped = []
         self.connection.delete(self._key("again", project))
         for kind in KINDS:
@@ -93,12 +103,79 @@ class Jobs:
             if job is None:
                 continue
             with suppress(InvalidJobOperation, NoSuchJobError):  # it ended this very moment
-                if job.get_status() == JobStatus.STARTED:
-                    send_stop_job_command(self.connection, job.id)
-                else:
-                    job.cancel()
+                self._stop(job)
                 stopped.append(job)
+        for job in self.drop_variants(project):
+            with suppress(InvalidJobOperation, NoSuchJobError):
+                self._stop(job)
         return stopped
+
+    def _stop(self, job: Job) -> None:
+        """Stop a job that runs, or cancel one that does not: because it waits, or because its worker died."""
+        channel = PUBSUB_CHANNEL_TEMPLATE % job.worker_name
+        if job.get_status() == JobStatus.STARTED and self.connection.pubsub_numsub(channel)[0][1]:
+            send_stop_job_command(self.connection, job.id)
+        else:
+            job.cancel()
+
+    def enqueue_variant(self, train: Job, folder: Path, index: int) -> Job:
+        """Let an idle worker run `backend.jobs.variant(project, folder, index)` for a training."""
+        project = train.meta["project"]
+        job = self.low.enqueue_call(
+            "backend.jobs.variant",
+            args=(project, str(folder), index),
+            job_id=variant_id(train.id, index),
+            timeout=self.settings.job_timeout,
+            result_ttl=KEEP_VARIANT_SECONDS,
+            failure_ttl=KEEP_VARIANT_SECONDS,
+            retry=Retry(max=VARIANT_RETRIES),
+            description=f"variant {index} project {project}",
+            meta={
+                "kind": "variant",
+                "project": project,
+                "index": index,
+                "train": train.id,
+                "stage": "waiting for a worker",
+                "share": 0.0,
+                "log": [],
+            },
+        )
+        key = self._key("variants", project)
+        self.connection.sadd(key, job.id)
+        self.connection.expire(key, KEEP_SECONDS)
+        return job
+
+    def variants(self, project: int) -> list[Job]:
+        """The variants of a project that are still known: waiting, running, lately ended; by training and index."""
+        key = self._key("variants", project)
+        ids = [member.decode() for member in self.connection.smembers(key) if isinstance(member, bytes)]
+        found = Job.fetch_many(ids, connection=self.connection)
+        gone = [name for name, job in zip(ids, found, strict=True) if job is None]
+        if gone:
+            self.connection.srem(key, *gone)
+        return sorted((job for job in found if job is not None), key=lambda j: (j.meta["train"], j.meta["index"]))
+
+    def drop_variants(self, project: int) -> list[Job]:
+        """Cancel what waits, forget who holds what; returns the variants that run, which see it and stop by themselves.
+
+        The jobs stay for an hour: one that is deleted while a worker takes it would come back as half a job.
+        """
+        running = []
+        for job in self.variants(project):
+            train, index = job.meta["train"], job.meta["index"]
+            self.connection.delete(*(self.fan_out_key(train, part) for part in ("state", "ended", index)))
+            status = job.get_status()
+            if status == JobStatus.STARTED:
+                running.append(job)
+            elif status in ACTIVE:
+                self.low.remove(job)
+                job.set_status(JobStatus.CANCELED)
+                self.connection.expire(job.key, KEEP_VARIANT_SECONDS)
+        return running
+
+    def fan_out_key(self, train: str, part: int | str) -> str:
+        """Where `backend.fanout` keeps the "state" of a training's fan-out, what "ended", the claim on each variant."""
+        return f"mgral:{self.settings.queue_name}:fanout:{train}:{part}"
 
     def schedule_reconcile(self, delay: float = 0) -> None:
         """See that `backend.jobs.reconcile` runs after `delay` seconds, once, however many workers ask."""
@@ -136,6 +213,11 @@ class Jobs:
         return f"mgral:{self.settings.queue_name}:{what}:{project}"
 
 
+def variant_id(train: str, index: int) -> str:
+    """The id of the job of a training's variant."""
+    return f"{train}-variant-{index}"
+
+
 def describe(job: Job) -> dict[str, Any]:
     """What people and pages are told of a job: plain values."""
     status = job.get_status()
@@ -144,6 +226,7 @@ def describe(job: Job) -> dict[str, Any]:
         "job": job.id,
         "kind": meta.get("kind"),
         "project": meta.get("project"),
+        "index": meta.get("index"),
         "status": status.value if status else "gone",
         "stage": meta.get("stage", ""),
         "done": meta.get("done", 0),
@@ -154,6 +237,7 @@ def describe(job: Job) -> dict[str, Any]:
         "stages": meta.get("stages", {}),
         "log": meta.get("log", []),
         "error": meta.get("error"),
+        "worker": meta.get("worker") or job.worker_name,
     }
     if status == JobStatus.FINISHED:
         out |= {"stage": "done", "share": 1.0, "seconds_left": 0}

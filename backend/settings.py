@@ -53,10 +53,17 @@ class Settings(BaseSettings):
     """images at once, in training and prediction"""
     seed: int = 0
     """of training and ranking"""
-    strategy: str = "two_stage"
+    strategy: str = "mgral"
     """how unlabeled tasks are ordered once something is labeled; before that it is coverage (kmeanspp)"""
     budget: int = Field(50, ge=1)
     """tasks in one batch: what a strategy chooses together"""
+    mgral_hindsight: int = Field(8, ge=0)
+    """batches of labeled images that a cycle measures for the agent"""
+    mgral_surrogates: int = Field(4, ge=0)
+    """batches of unlabeled images that a cycle measures for the agent"""
+    mgral_time_budget: float = Field(0.0, ge=0)
+    """seconds of one worker that these may take, fewer are measured where they would take more; 0: 1.5 times what the
+    cycle's training took"""
     keep_versions: int = Field(5, ge=2)
     """model versions kept on disk"""
     keep_predictions: int = Field(3, ge=1)

@@ -1,15 +1,21 @@
-"""Watching a job at a prompt: a bar a stage, the lines it says, how it ended."""
+"""Jobs at a prompt: one that is watched, with a bar a stage and the lines it says, and a table of all."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rq.job import Job
+from rich.table import Table
+from rq import Queue
+from rq.job import Job, JobStatus
 
-from backend.queue import describe
+from backend.queue import ACTIVE, Jobs, describe
 
+RECENT = 20  # ended jobs in a listing
+ORDER = [JobStatus.STARTED, JobStatus.QUEUED, JobStatus.SCHEDULED]
 ENDED = {"finished", "failed", "stopped", "canceled", "gone"}
 
 
@@ -49,3 +55,46 @@ def watch(job: Job, console: Console | None = None) -> str | None:
     if now["status"] == "finished":
         return None
     return now["error"] or f"job {job.id} was {now['status']}; the worker's log says more"
+
+
+def listing(jobs: Jobs, project: int | None) -> list[dict[str, Any]]:
+    """What runs, what waits and the RECENT that ended last, as `describe` tells it; of one project or of all."""
+    ids = [name for queue in (jobs.queue, jobs.low) for name in _ids(queue)]
+    found = {job.id: job for job in Job.fetch_many(dict.fromkeys(ids), connection=jobs.connection) if job is not None}
+    projects = {job.meta["project"] for job in found.values() if "project" in job.meta}
+    for number in projects:  # variants that a training runs itself are in no registry
+        found |= {job.id: job for job in jobs.variants(number)}
+    mine = [job for job in found.values() if "kind" in job.meta and project in (None, job.meta["project"])]
+    active = [job for job in mine if job.get_status(refresh=False) in ACTIVE]
+    ended = sorted((job for job in mine if job.get_status(refresh=False) not in ACTIVE), key=_last_seen, reverse=True)
+    return [describe(job) for job in [*sorted(active, key=_place), *ended[:RECENT]]]
+
+
+def table(rows: Iterable[dict[str, Any]]) -> Table:
+    """A listing for people."""
+    out = Table("project", "kind", "status", "stage", "done", "left", "worker", "error", box=None, pad_edge=False)
+    for row in rows:
+        kind = row["kind"] if row["index"] is None else f"{row['kind']} {row['index']}"
+        left = "" if row["seconds_left"] is None else f"{row['seconds_left']} s"
+        share = f"{row['share']:.0%}"
+        worker = (row["worker"] or "")[:8]
+        out.add_row(str(row["project"]), kind, row["status"], row["stage"], share, left, worker, row["error"] or "")
+    return out
+
+
+def _ids(queue: Queue) -> Sequence[str]:
+    started = queue.started_job_registry.get_job_ids(cleanup=False)
+    scheduled = queue.scheduled_job_registry.get_job_ids(cleanup=False)
+    ended = (queue.finished_job_registry, queue.failed_job_registry, queue.canceled_job_registry)
+    newest = [name for registry in ended for name in registry.get_job_ids(-RECENT, -1, cleanup=False)]
+    return [*started, *queue.job_ids, *scheduled, *newest]
+
+
+def _place(job: Job) -> tuple:
+    status = job.get_status(refresh=False)
+    place = ORDER.index(status) if status in ORDER else len(ORDER)
+    return job.meta["project"], place, job.created_at, job.meta.get("index", -1)
+
+
+def _last_seen(job: Job) -> float:
+    return (job.ended_at or job.last_heartbeat or job.created_at).timestamp()

@@ -79,6 +79,18 @@ class Dataset:
             Dataset(tuple(i for i in self.images if i.id in held), self.names),
         )
 
+    def pool_and_evaluation(self) -> tuple[Dataset, Dataset]:
+        """The two sides of an active-learning experiment: images of the split "train" are the pool, all others
+        evaluate; where no image names a split, a stable quarter evaluates."""
+        if any(image.split for image in self.images):
+            evaluating = {image.id for image in self.images if image.split != "train"}
+        else:
+            evaluating = {image.id for image in self.images if in_holdout(image.id, 0.25)}
+        return (
+            Dataset(tuple(i for i in self.images if i.id not in evaluating), self.names),
+            Dataset(tuple(i for i in self.images if i.id in evaluating), self.names),
+        )
+
     def class_histogram(self) -> dict[str, int]:
         """Boxes per class name, every class listed, in the order of `names`."""
         counts = Counter(int(c) for image in self.images for c in image.class_ids)

@@ -6,7 +6,7 @@ epoch). Forty images on two cores need a short, full schedule instead: AdamW, on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ from model.progress import Report
 
 GRADIENT_NORM = 10.0
 CACHE_BYTES = 2_000_000_000  # images kept decoded in memory, at most
+
+# (3, S, S) uint8 picture, (n, 4) boxes xyxy in its pixels, (n,) class ids
+Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 augment = v2.Compose(
     [
@@ -46,17 +49,13 @@ def train(module: Any, dataset: Dataset, config: FitConfig, report: Report) -> N
     device = next(module.parameters()).device
     epochs = config.passes(len(dataset))
     steps = epochs * -(-len(dataset) // config.batch)
-    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}], lr=config.learning_rate
-    )
+    optimizer = optimizer_of(module, config.learning_rate)
     warm_up = 0.1 if steps > 10 else 0.05  # a warm-up of exactly one step makes torch divide by zero
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps, pct_start=warm_up
     )
     cached = len(dataset) * 3 * config.image_size**2 <= CACHE_BYTES
-    samples = _Samples(dataset, config.image_size, cached)
+    samples = Samples(dataset, config.image_size, cached)
     module.train()
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -76,45 +75,61 @@ def train(module: Any, dataset: Dataset, config: FitConfig, report: Report) -> N
         raise FloatingPointError(f"training diverged (learning_rate {config.learning_rate}, seed {config.seed})")
 
 
-class _Samples:
+def optimizer_of(module: Any, learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW over what may learn; only matrices and kernels decay, not biases and scales."""
+    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}], lr=learning_rate
+    )
+
+
+def strong(sample: Sample, size: int) -> Sample:
+    """A view for the student: flipped, moved, scaled and recoloured at random, its boxes with it."""
+    picture, xyxy, labels = sample
+    wrapped = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=(size, size))
+    picture, boxes, labels = augment(tv_tensors.Image(picture), wrapped, labels)
+    return torch.as_tensor(picture), boxes.as_subclass(torch.Tensor), labels
+
+
+def collate(samples: Sequence[Sample], size: int) -> dict[str, torch.Tensor]:
+    """A batch in the form that ultralytics' losses take (boxes as xywh fractions)."""
+    pictures, boxes, classes = zip(*samples, strict=True)
+    xyxy = torch.cat(boxes).as_subclass(torch.Tensor).float() / size
+    counts = torch.tensor([len(labels) for labels in classes])
+    return {
+        "img": torch.stack(pictures).float() / 255,
+        "bboxes": torch.cat([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], dim=1),
+        "cls": torch.cat(classes).float()[:, None],
+        "batch_idx": torch.repeat_interleave(torch.arange(len(samples)), counts).float(),
+    }
+
+
+class Samples:
     """Letterboxed images with their boxes in the square's pixels."""
 
     def __init__(self, dataset: Dataset, size: int, cached: bool) -> None:
         self.images, self.size = dataset.images, size
-        self.cache: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] | None = {} if cached else None
+        self.cache: dict[int, Sample] | None = {} if cached else None
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         if self.cache is None:
             return self._read(self.images[index])
         if index not in self.cache:
             self.cache[index] = self._read(self.images[index])
         return self.cache[index]
 
-    def _read(self, image: LabeledImage) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _read(self, image: LabeledImage) -> Sample:
         square, scale, (left, top) = letterbox(load_image(image.path), self.size)
         keep = ~image.crowd
         boxes = torch.from_numpy(image.xyxy[keep]) * scale + torch.tensor([left, top, left, top])
         return torch.from_numpy(square).permute(2, 0, 1).contiguous(), boxes, torch.from_numpy(image.class_ids[keep])
 
 
-def _batches(samples: _Samples, batch: int) -> Iterator[dict[str, torch.Tensor]]:
-    """One shuffled, augmented pass in the form that ultralytics' losses take (boxes as xywh fractions)."""
+def _batches(samples: Samples, batch: int) -> Iterator[dict[str, torch.Tensor]]:
+    """One shuffled, augmented pass."""
     for chunk in torch.randperm(len(samples)).split(batch):
-        pictures, boxes, classes, owner = [], [], [], []
-        for position, index in enumerate(chunk.tolist()):
-            picture, xyxy, labels = samples[index]
-            wrapped = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=(samples.size, samples.size))
-            picture, xyxy, labels = augment(tv_tensors.Image(picture), wrapped, labels)
-            pictures.append(picture)
-            boxes.append(torch.cat([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], dim=1) / samples.size)
-            classes.append(labels.float())
-            owner.append(torch.full((len(labels),), float(position)))
-        yield {
-            "img": torch.stack([torch.as_tensor(p) for p in pictures]).float() / 255,
-            "bboxes": torch.cat(boxes).as_subclass(torch.Tensor).float(),
-            "cls": torch.cat(classes)[:, None],
-            "batch_idx": torch.cat(owner),
-        }
+        yield collate([strong(samples[index], samples.size) for index in chunk.tolist()], samples.size)

@@ -158,14 +158,9 @@ class YoloDetector(Detector):
             levels: list[torch.Tensor] = []
             hook = self._serving.model[-1].register_forward_pre_hook(lambda _, inputs: levels.extend(inputs[0]))
             try:
-                raw = self._serving(x.to(self.device))
+                ready = infer(self._serving, x.to(self.device), self.image_size)
             finally:
                 hook.remove()
-            ready, details = raw
-            if isinstance(self._serving, RTDETRDetectionModel):
-                # `ready` keeps one class a box; the last layer has (B, queries, 4) in fractions, (B, queries, C) logits
-                boxes, logits = details[0][-1], details[1][-1]
-                ready = torch.cat([boxes * self.image_size, logits.sigmoid()], dim=2).transpose(1, 2)
             encodings = torch.cat([level.mean(dim=(2, 3)) for level in levels], dim=1)
         return ready.float().cpu(), encodings.float().cpu().numpy()
 
@@ -177,10 +172,7 @@ class YoloDetector(Detector):
         size: tuple[int, int],
         threshold: float,
     ) -> Detections:
-        rtdetr = isinstance(self.module, RTDETRDetectionModel)  # a set predictor: nothing to suppress
-        (rows,), (kept,) = non_max_suppression(
-            raw[None], threshold, 1.0 if rtdetr else NMS_IOU, max_det=MAX_BOXES, nc=len(self.names), return_idxs=True
-        )
+        rows, kept = as_rows(raw, self.module, threshold)
         if not len(rows):
             return Detections.empty(len(self.names), size)
         xyxy = (rows[:, :4].numpy() - np.array([*offset, *offset], np.float32)) / np.float32(scale)
@@ -193,6 +185,26 @@ class YoloDetector(Detector):
             raw[4:, kept.long()].T.numpy()[solid],
             size,
         )
+
+
+def infer(module: Any, x: torch.Tensor | list[torch.Tensor], image_size: int) -> torch.Tensor:
+    """(B, 4 + C, anchors) boxes xywh in network pixels and class scores, from pictures (B, 3, S, S) in [0, 1] or from
+    the levels that enter the head."""
+    ready, details = module(x) if isinstance(x, torch.Tensor) else module.model[-1](x)
+    if isinstance(module, RTDETRDetectionModel):
+        # `ready` keeps one class a box; the last layer has (B, queries, 4) in fractions, (B, queries, C) logits
+        boxes, logits = details[0][-1], details[1][-1]
+        ready = torch.cat([boxes * image_size, logits.sigmoid()], dim=2).transpose(1, 2)
+    return ready
+
+
+def as_rows(raw: torch.Tensor, module: Any, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """One image's boxes after suppression, (n, 6) xyxy, score, class; and their columns in `raw` (4 + C, anchors)."""
+    rtdetr = isinstance(module, RTDETRDetectionModel)  # a set predictor: nothing to suppress
+    (rows,), (kept,) = non_max_suppression(
+        raw[None], threshold, 1.0 if rtdetr else NMS_IOU, max_det=MAX_BOXES, nc=len(module.names), return_idxs=True
+    )
+    return rows, kept
 
 
 def _named(module: Any, names: tuple[str, ...]) -> Any:

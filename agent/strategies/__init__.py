@@ -10,6 +10,7 @@ from agent.strategies import (  # noqa: F401  each registers its strategy
     kmeanspp,
     least_confidence,
     margin,
+    mgral,
     random,
     two_stage,
     weakness,

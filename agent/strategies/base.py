@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,13 +24,15 @@ class Ranking:
             follow in the order in which they would be wanted next.
         scores: (n,) float64, finite, never rising along `order`. Their scale is the strategy's own.
         reasons: n sentences, why each image stands where it does.
+        details: what else is worth keeping with the ranking; plain values, fit for JSON.
     """
 
     strategy: str
     budget: int
     order: np.ndarray
     scores: np.ndarray
-    reasons: tuple[str, ...]
+    reasons: Sequence[str]
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.order)
@@ -43,6 +47,15 @@ class Ranking:
             raise ValueError(f"ranking by {self.strategy}: an image occurs twice")
         if not np.isfinite(self.scores).all() or (np.diff(self.scores) > 0).any():
             raise ValueError(f"ranking by {self.strategy}: scores must be finite and never rise along the order")
+
+
+class Arrangement(NamedTuple):
+    """What `Strategy.arrange` returns: rows of a pool, best first, their scores and reasons; `Ranking.details`."""
+
+    rows: np.ndarray
+    scores: np.ndarray
+    reasons: Sequence[str]
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 class Strategy(ABC):
@@ -61,11 +74,13 @@ class Strategy(ABC):
         budget = min(int(budget), len(pool))
         if len(pool) == 0:
             return Ranking(self.name, 0, np.zeros(0, np.int64), np.zeros(0), ())
-        rows, scores, reasons = self.arrange(pool, budget, rng)
-        return Ranking(self.name, budget, pool.ids[rows], np.asarray(scores, np.float64), tuple(reasons))
+        rows, scores, reasons, details = Arrangement(*self.arrange(pool, budget, rng))
+        return Ranking(self.name, budget, pool.ids[rows], np.asarray(scores, np.float64), reasons, details)
 
     @abstractmethod
-    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def arrange(
+        self, pool: Pool, budget: int, rng: np.random.Generator
+    ) -> Arrangement | tuple[np.ndarray, np.ndarray, Sequence[str]]:
         """Rows of a pool of at least one image, best first, with their scores and reasons; budget is 0 to n."""
 
 

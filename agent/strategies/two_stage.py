@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agent.pool import Pool
+from agent.seeding import seed
 from agent.strategies.base import Strategy, centre, descending, register
-from agent.strategies.kmeanspp import seed
 
 EXPANSION = 4
 

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, weakness_of
+from agent.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, weakness_of, weigh
 from tests.agent.pools import found
 
 
 def described(class_scores: list[list[float]], class_ap: list[float]) -> tuple[dict[str, float], np.ndarray]:
-    row, expected = describe(found(class_scores, len(class_ap)), class_weights(np.array(class_ap)))
-    return dict(zip(BOX_COLUMNS, row.tolist(), strict=True)), expected
+    rows, expected = weigh(describe(found(class_scores, len(class_ap)))[None], np.array(class_ap))
+    return dict(zip(BOX_COLUMNS, rows[0].tolist(), strict=True)), expected[0]
 
 
 def test_two_boxes_by_hand() -> None:
@@ -59,3 +59,16 @@ def test_class_weights_are_those_of_ppal() -> None:
 
 def test_an_unknown_class_is_as_weak_as_one_never_found() -> None:
     np.testing.assert_allclose(weakness_of(np.array([0.25, 0.0, -1.0])), [0.75, 1, 1])
+
+
+def test_one_summary_serves_any_class_ap() -> None:
+    rng = np.random.default_rng(0)
+    images = [found(rng.random((boxes, 3)), 3) for boxes in (0, 1, 5, 9)]
+    summaries = np.stack([describe(image) for image in images])
+    assert summaries.shape == (4, 4 + 2 * 3)
+    for class_ap in ([1.0, 1.0, 1.0], [-1.0, 0.4, 0.9]):
+        weights = class_weights(np.array(class_ap))
+        by_box = [
+            sum(weights[k] * binary_entropy(p) for k, p in zip(i.class_ids, i.scores, strict=True)) for i in images
+        ]
+        np.testing.assert_allclose(weigh(summaries, np.array(class_ap))[0][:, 2], by_box, rtol=1e-12)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent import distances
-from agent.distances import density, nearest_distances, novelty, squared_distances, standardise
+from agent.distances import density, density_among, nearest_distances, novelty, novelty_among, squared_distances
 
 
 def brute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -16,25 +16,6 @@ def brute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distances, "CHUNK", 7)  # every test crosses chunk borders
-
-
-def test_standardise_gives_unit_variance_over_both_sets() -> None:
-    rng = np.random.default_rng(0)
-    pool, labeled = rng.normal(5, 1, (30, 4)), rng.normal(-3, 1, (20, 4))
-    scale = np.array([1e-3, 1, 40, 1e5])
-    x, known = standardise((pool * scale).astype(np.float32), (labeled * scale).astype(np.float32))
-    both = np.concatenate([x, known])
-    assert both.dtype == np.float32
-    np.testing.assert_allclose(both.mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(both.std(axis=0), 1 / np.sqrt(4), rtol=1e-4)
-
-
-def test_standardise_silences_a_constant_channel_and_survives_one_image() -> None:
-    pool = np.array([[1, 0.3], [3, 0.3], [5, 0.3]], np.float32)
-    x, _ = standardise(pool, np.zeros((0, 2), np.float32))
-    np.testing.assert_allclose(x[:, 0], np.array([-2, 0, 2]) / np.sqrt(8 / 3) / np.sqrt(2), rtol=1e-6)
-    np.testing.assert_array_equal(x[:, 1], 0)
-    np.testing.assert_array_equal(standardise(pool[:1], pool[:0])[0], [[0, 0]])
 
 
 def test_squared_distances() -> None:
@@ -47,14 +28,14 @@ def test_squared_distances() -> None:
 def test_nearest_distances_equal_brute_force(k: int) -> None:
     rng = np.random.default_rng(2)
     x, references = rng.normal(size=(23, 5)).astype(np.float32), rng.normal(size=(11, 5)).astype(np.float32)
-    got = np.sort(nearest_distances(x, references, k), axis=1)
+    got = nearest_distances(x, references, k)
     np.testing.assert_allclose(got, np.sort(brute(x, references), axis=1)[:, :k], rtol=1e-5)
 
 
 def test_novelty_of_a_labeled_duplicate_is_exactly_zero() -> None:
     rng = np.random.default_rng(3)
     x = (1000 + rng.normal(size=(20, 6))).astype(np.float32)
-    got = novelty(*standardise(x, x[12:]))
+    got = novelty(x, x[12:])
     np.testing.assert_array_equal(got[12:], 0)
     assert (got[:12] > 0.1).all()
 
@@ -82,3 +63,33 @@ def test_density_needs_no_square_of_memory(monkeypatch: pytest.MonkeyPatch) -> N
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6  # all pairs would take 1,600 MB
+
+
+def test_the_novelty_of_a_labeled_image_is_taken_to_the_others() -> None:
+    rng = np.random.default_rng(6)
+    labeled, x = rng.normal(size=(15, 4)).astype(np.float32), rng.normal(size=(30, 4)).astype(np.float32)
+    far = brute(labeled, labeled)
+    np.fill_diagonal(far, np.inf)
+    np.testing.assert_allclose(novelty_among(labeled, x), far.min(axis=1), rtol=1e-5)
+    alone = np.linalg.norm(labeled[:1] - x.mean(axis=0), axis=1)
+    np.testing.assert_allclose(novelty_among(labeled[:1], x), alone, rtol=1e-5)
+    assert novelty_among(labeled[:1], x[:0]) == 0
+
+
+def test_the_density_of_a_labeled_image_is_taken_in_the_pool() -> None:
+    rng = np.random.default_rng(7)
+    labeled, x = rng.normal(size=(15, 4)).astype(np.float32), rng.normal(size=(30, 4)).astype(np.float32)
+    by_hand = np.sort(brute(labeled, x), axis=1)[:, :10].mean(axis=1)
+    np.testing.assert_allclose(density_among(labeled, x), by_hand, rtol=1e-5)
+    np.testing.assert_array_equal(density_among(labeled, x[:0]), np.zeros(15))
+
+
+def test_a_large_pool_is_compared_with_fewer_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(8).normal(size=(60, 3)).astype(np.float32)
+    whole, near = density(x), novelty(x, x[:40])
+    for name, value in {"LARGE": 50, "REFERENCES_OF_LARGE": 20, "LABELED_OF_LARGE": 10}.items():
+        monkeypatch.setattr(distances, name, value)
+    np.testing.assert_array_equal(density(x), density(x, references=20))
+    assert density(x).mean() > whole.mean()
+    assert (novelty(x, x[:40]) >= near).all()
+    assert (novelty(x, x[:40]) == 0).sum() == 10

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from agent.descriptors import describe
 from agent.pool import COLUMNS, Pool
 from model.detections import Detections
 from model.detector import Picture
@@ -49,7 +51,7 @@ def test_shapes_and_types() -> None:
     assert [a.shape for a in (pool.encodings, pool.descriptors, pool.expected)] == [(17, 6), (17, 9), (17, 3)]
     assert pool.labeled_encodings.shape == (5, 6)
     assert pool.ids.dtype == np.int64
-    assert {a.dtype for a in (pool.encodings, pool.descriptors, pool.expected)} == {np.dtype(np.float32)}
+    assert {a.dtype for a in (pool.standardised, pool.descriptors, pool.expected)} == {np.dtype(np.float32)}
     with pytest.raises(KeyError, match=r"'beauty'.*mean_entropy"):
         pool.column("beauty")
 
@@ -83,6 +85,32 @@ def test_what_cannot_be_a_pool_is_named() -> None:
         pool_of([one, one], two, class_ap=ap, ids=[1])
     with pytest.raises(ValueError, match=r"class_ap has shape \(1,\) for 2 classes"):
         Pool.from_detections([1], [one], two[:1], ["a", "b"], np.zeros(0), np.array([0.5]))
+
+
+def test_labeled_images_are_described_like_the_pool() -> None:
+    summaries = np.stack([describe(found([[0.5, 0.1], [0.2, 0.9]])), describe(found([], 2))])
+    encodings = np.array([[1, 10], [-1, 10], [1, -10], [-1, -10]], np.float32)
+    pool = Pool.from_summaries(
+        [8, 9],
+        summaries[::-1],
+        encodings[:2],
+        ["a", "b"],
+        encodings[2:],
+        np.array([0.75, -1]),
+        labeled_ids=np.array([1, 2]),
+        labeled_summaries=summaries,
+    )
+    assert pool.labeled_ids is not None
+    assert pool.labeled_descriptors is not None
+    assert pool.labeled_expected is not None
+    got: dict[str, np.ndarray] = dict(zip(pool.columns, pool.labeled_descriptors.T, strict=True))
+    np.testing.assert_allclose(got["max_entropy"], [1.018230, 0], atol=1e-6)
+    np.testing.assert_allclose(got["weakness"], [0.7 * 0.25 + 1.0, 0], atol=1e-6)
+    np.testing.assert_allclose(got["novelty"], [np.sqrt(2)] * 2, atol=1e-6)  # to each other
+    np.testing.assert_allclose(got["density"], [(np.sqrt(2) + 2) / 2] * 2, atol=1e-6)
+    np.testing.assert_allclose(pool.labeled_expected, [[0.7, 1.0], [0, 0]], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"labeled_ids has shape \(1,\), not \(2,\)"):
+        replace(pool, labeled_ids=np.array([1]))
 
 
 def confident(detector: YoloDetector) -> YoloDetector:

@@ -10,7 +10,7 @@ import pytest
 from agent import strategies
 from agent.pool import Pool
 from agent.strategies import Ranking
-from agent.strategies.kmeanspp import seed as kmeanspp_seed
+from agent.seeding import seed as kmeanspp_seed
 from tests.agent.pools import found, on_a_line, pool_of
 
 

@@ -1,0 +1,232 @@
+"""Fidelity: whether the gain model orders batches as real retraining with true labels does.
+
+From a detector trained on a few labeled images, fresh batches of the pool are each labeled and retrained on for real,
+under several seeds. What two seeds of the same batch agree on is the ceiling: no estimate can be expected to follow a
+retrain more closely than another retrain does. The inner loop of a cycle then measures its rows, and the gain model
+fitted to them, by source, is held against the real gains.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.gain_fit import choose
+from agent.gain_rows import Row, Rows
+from agent.match_table import MatchTable
+from agent.phi import Phi, describe_pool
+from agent.planning import PlanConfig, look_back, make_plan
+from agent.pool import Pool
+from agent.proposals import propose
+from agent.variants import HINDSIGHT, SURROGATE, Plan
+from model.atomic import write_file
+from model.dataset import Dataset
+from model.detector import Detector, FitConfig, open_detector
+from model.progress import silent
+
+Watch = Callable[..., None]
+CONTROL = -1  # the retrain without any batch
+RESAMPLES = 2000
+SOURCES = {"surrogate": (SURROGATE,), "hindsight": (HINDSIGHT,), "both": (SURROGATE, HINDSIGHT)}
+
+
+@dataclass(frozen=True)
+class FidelityConfig:
+    """What is measured."""
+
+    initial: int = 40
+    """labeled images at the start"""
+    batch: int = 24
+    """images a fresh batch"""
+    batches: int = 20
+    seeds: int = 2
+    start: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, min_steps=100, image_size=192))
+    """the training of the detector that the gains start from"""
+    retrain: FitConfig = field(default_factory=lambda: FitConfig(epochs=1, min_steps=60, image_size=192))
+    plan: PlanConfig = field(default_factory=lambda: PlanConfig(hindsight=20, surrogates=20))
+    seed: int = 0
+
+
+def measure(
+    data: Dataset, evaluation: Dataset, weights: Detector, out: Path, config: FidelityConfig, watch: Watch
+) -> dict[str, Any]:
+    """Run everything that `out` does not hold yet, and return the figures; also in `out / "fidelity.json"`.
+
+    Every retrain and every variant is kept as soon as it is done: a run that was killed goes on where it stopped.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    start = _Start.of(data, weights, out, config, watch)
+    gains, ceiling = _retrain(start, data, evaluation, out, config, watch)
+    plan = _inner_loop(start, data, weights, out, config, watch)
+    phi = describe_pool(start.pool)
+    rows = Rows(plan.rows()).aligned(phi.columns, plan.cycle)
+    figures: dict[str, Any] = {
+        "batches": config.batches,
+        "seeds": config.seeds,
+        "map_start": round(start.score(evaluation), 4),
+        "gains": [round(float(g), 4) for g in gains],
+        "kinds": start.kinds,
+        "ceiling": ceiling,
+    }
+    for name, sources in SOURCES.items():
+        figures[name] = _against(gains, [row for row in rows if row.source in sources], phi, start.batches)
+    figures["descriptors"] = {
+        column: round(spearman(gains, [float(phi.values[rows, k].mean()) for rows in start.batches]), 3)
+        for k, column in enumerate(phi.columns)
+        if not column.startswith("component_")
+    }
+    write_file(out / "fidelity.json", json.dumps(figures, indent=1).encode())
+    return figures
+
+
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """Where all gains start: a detector, what it was trained on, the pool as it sees it, the fresh batches as rows."""
+
+    detector: Detector
+    labeled: tuple[int, ...]
+    pool: Pool
+    batches: list[np.ndarray]
+    kinds: list[str]
+
+    @classmethod
+    def of(cls, data: Dataset, weights: Detector, out: Path, config: FidelityConfig, watch: Watch) -> _Start:
+        """Read what was started in `out`, or start. The batches are kept, so that they never change under way."""
+        ids = [image.id for image in data.images]
+        kept = out / "start.json"
+        if not kept.exists():
+            labeled = sorted(np.random.default_rng(config.seed).choice(ids, config.initial, replace=False).tolist())
+            train, _ = data.subset(labeled).holdout()
+            detector = weights.fit(train, replace(config.start, seed=config.seed), report=partial(watch, "start"))
+            detector.save(out / "start.pt")
+        else:
+            labeled = json.loads(kept.read_text())["labeled"]
+        detector = open_detector(out / "start.pt")
+        known = data.subset(labeled)
+        _, holdout = known.holdout()
+        ap = MatchTable.from_dataset(holdout, detector.predict([i.path for i in holdout.images])).evaluate().ap
+        unlabeled = [image for image in data.images if image.id not in set(labeled)]
+        pool = Pool.scan(
+            detector,
+            [(image.id, image.path) for image in unlabeled],
+            labeled_encodings=detector.encode([image.path for image in known.images]),
+            class_ap=ap,
+            total=len(unlabeled),
+            report=partial(watch, "scan"),
+        )
+        if not kept.exists():
+            drawn = propose(pool, config.batches, config.batch, np.random.default_rng(config.seed))
+            body = {
+                "labeled": labeled,
+                "batches": [{"kind": b.kind, "ids": [int(k) for k in pool.ids[b.rows]]} for b in drawn],
+            }
+            write_file(kept, json.dumps(body).encode())
+        batches = json.loads(kept.read_text())["batches"]
+        row = {int(image): k for k, image in enumerate(pool.ids)}
+        rows = [np.array([row[image] for image in batch["ids"]]) for batch in batches]
+        return cls(detector, tuple(labeled), pool, rows, [batch["kind"] for batch in batches])
+
+    def score(self, evaluation: Dataset) -> float:
+        """mAP of the detector that the gains start from."""
+        return _score(self.detector, evaluation)
+
+
+def _retrain(
+    start: _Start, data: Dataset, evaluation: Dataset, out: Path, config: FidelityConfig, watch: Watch
+) -> tuple[np.ndarray, float | None]:
+    """(batches,) gains with true labels over the control, the mean over seeds; and the ceiling."""
+    wanted = [(seed, k) for seed in range(config.seeds) for k in range(CONTROL, len(start.batches))]
+    maps: dict[tuple[int, int], float] = {}
+    for number, (seed, k) in enumerate(wanted, 1):
+        kept = out / f"retrain-{seed}-{k}.json"
+        if not kept.exists():
+            added = () if k == CONTROL else start.pool.ids[start.batches[k]].tolist()
+            learner = start.detector.fit(data.subset({*start.labeled, *added}), replace(config.retrain, seed=seed))
+            write_file(kept, json.dumps({"map": _score(learner, evaluation)}).encode())
+        maps[seed, k] = json.loads(kept.read_text())["map"]
+        watch("retrain", number, len(wanted), map=maps[seed, k])
+    gains = np.array([[maps[s, k] - maps[s, CONTROL] for k in range(len(start.batches))] for s in range(config.seeds)])
+    pairs = [(a, b) for a in range(config.seeds) for b in range(a)]
+    ceiling = round(float(np.mean([spearman(gains[a], gains[b]) for a, b in pairs])), 3) if pairs else None
+    return gains.mean(axis=0), ceiling
+
+
+def _inner_loop(
+    start: _Start, data: Dataset, weights: Detector, out: Path, config: FidelityConfig, watch: Watch
+) -> Plan:
+    """The plan with all its variants done. Hindsight starts from a training on half of the labeled images."""
+    folder = out / "plan"
+    labeled = data.subset(start.labeled)
+    paths = {image.id: image.path for image in data.images}
+
+    def fetch(ids: list[int]) -> Iterable[tuple[int, bytes]]:
+        return ((image, paths[image].read_bytes()) for image in ids)
+
+    if not (folder / "plan.json").exists():
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        copies = []
+        for image in labeled.images:
+            path = folder / "images" / str(image.id)
+            path.write_bytes(image.path.read_bytes())
+            copies.append(replace(image, path=path))
+        labeled = Dataset(tuple(copies), data.names)
+        train, _ = labeled.holdout()
+        back = look_back(train, weights, None, config.start, partial(watch, "hindsight"))
+        make_plan(folder, labeled, start.pool, start.detector, back, None, fetch, config.batch, config.plan, 1)
+    plan = Plan.load(folder)
+    for number in range(len(plan.variants)):  # controls come first
+        if not plan.done(number):
+            plan.run(number, silent)
+        watch("variants", number + 1, len(plan.variants), gain=plan.result(number).gain)
+    return plan
+
+
+def _against(gains: np.ndarray, rows: list[Row], phi: Phi, batches: list[np.ndarray]) -> dict[str, Any]:
+    """How the gain model fitted to some rows orders the fresh batches."""
+    if not rows:
+        return {"rows": 0, "rho": None}
+    fitted = choose(rows, phi.values, np.random.default_rng(0), silent)
+    estimates = [fitted.model.estimate(phi.values[batch])[0] for batch in batches]
+    low, high = interval(gains, np.array(estimates))
+    return {
+        "rows": len(rows),
+        "model": fitted.name,
+        "rho": round(spearman(gains, estimates), 3),
+        "rho_interval": [round(low, 3), round(high, 3)],
+        "rho_held_out": None if np.isnan(fitted.rho) else round(fitted.rho, 3),
+        "estimates": [round(value, 5) for value in estimates],
+    }
+
+
+def spearman(a: Iterable[float], b: Iterable[float]) -> float:
+    """Spearman's rank correlation; ties share their mean rank. nan where one side is constant."""
+    x, y = _ranks(np.asarray(list(a))), _ranks(np.asarray(list(b)))
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of Spearman's correlation over the pairs."""
+    rng = np.random.default_rng(0)
+    drawn = (rng.integers(0, len(a), len(a)) for _ in range(RESAMPLES))
+    found = [rho for rows in drawn if not np.isnan(rho := spearman(a[rows], b[rows]))]
+    low, high = np.quantile(found, [0.025, 0.975]) if found else (float("nan"), float("nan"))
+    return float(low), float(high)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    order, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def _score(detector: Detector, evaluation: Dataset) -> float:
+    found = detector.predict([image.path for image in evaluation.images])
+    return MatchTable.from_dataset(evaluation, found).evaluate().map

@@ -1,0 +1,160 @@
+"""Which model of gains serves, and how far it may be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.gain import GainModel
+from agent.gain_net import GainNet, predict_held_out
+from agent.gain_rows import Row
+from agent.gain_table import FEWEST, Cells, GainTable
+from model.progress import Report
+
+FOLDS = 5
+TABLE_ROUNDS = 8
+NET_ROUNDS = 3
+CELLS = 8
+REFITS = 20
+REFITS_HELD_OUT = 5  # enough for a mean
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A model of gains, fitted to all rows, and how well its kind predicts rows that it did not see.
+
+    Attributes:
+        model: the one with the higher rho; the table on a tie, or where nothing can be said.
+        name: "table" or "net".
+        rho: its Spearman correlation between predicted and measured gains of held-out rows; nan where unknown.
+        rho_interval: 95 % interval of rho, by Fisher's z.
+        rho_table, rho_net: of both.
+        sources: how many rows of which source stand behind it.
+    """
+
+    model: GainModel
+    name: str
+    rho: float
+    rho_interval: tuple[float, float]
+    rho_table: float
+    rho_net: float
+    sources: dict[str, int]
+
+
+def choose(rows: Sequence[Row], phi_pool: np.ndarray, rng: np.random.Generator, report: Report) -> Fitted:
+    """Hold rows out of both kinds of model, and fit the kind that predicts them better to all rows.
+
+    Args:
+        rows: under the pool's columns (`Rows.aligned`).
+        phi_pool: (n, F), the pool's descriptions or a sample of them.
+        report: called after each of three steps.
+
+    Below FEWEST rows, or without two rows of one group, rho is nan and the table serves.
+    """
+    sources = dict(Counter(row.source for row in rows))
+    cells = Cells.fit(phi_pool, rng, CELLS)
+    rho_table = rho_net = np.nan
+    count, groups = _comparable(rows)
+    if len(rows) >= FEWEST and count >= FEWEST:
+        rho_table = rho_of_table(rows, cells, rng)
+        report(1, 3, rho_table=rho_table)
+        rho_net = rho_of_net(rows, rng)
+        report(2, 3, rho_table=rho_table, rho_net=rho_net)
+    net = bool(rho_net > rho_table)
+    model: GainModel = GainNet.fit(rows, rng) if net else GainTable.on(rows, cells, rng, REFITS)
+    report(3, 3)
+    rho = rho_net if net else rho_table
+    return Fitted(model, "net" if net else "table", rho, interval(rho, count - groups), rho_table, rho_net, sources)
+
+
+def rho_of_table(rows: Sequence[Row], cells: Cells, rng: np.random.Generator, rounds: int = TABLE_ROUNDS) -> float:
+    """Held-out rank correlation of the gain table on given cells: see `held_out_rho`."""
+    held_out = folds(rows, rounds, rng)
+    predicted = np.zeros(held_out.shape)
+    for fold, out in enumerate(held_out):
+        table = GainTable.on(
+            [row for row, gone in zip(rows, out, strict=True) if not gone], cells, rng, REFITS_HELD_OUT
+        )
+        sums = [table.codes(rows[i].phi).sum(axis=0, dtype=np.float64) for i in np.flatnonzero(out)]
+        predicted[fold, out] = table.read(np.array(sums))[0]
+    return held_out_rho(rows, held_out, predicted)
+
+
+def rho_of_net(rows: Sequence[Row], rng: np.random.Generator, rounds: int = NET_ROUNDS) -> float:
+    """Held-out rank correlation of the gain net: see `held_out_rho`."""
+    held_out = folds(rows, rounds, rng)
+    return held_out_rho(rows, held_out, predict_held_out(rows, held_out, rng))
+
+
+def folds(rows: Sequence[Row], rounds: int, rng: np.random.Generator) -> np.ndarray:
+    """(S, n) bool: each round parts the rows into folds, and marks one fold a line.
+
+    Rows of one group are held out two or more at a time, as two of them are what can be compared; a row that is alone
+    in its group is never held out.
+    """
+    group = np.array([row.group for row in rows])
+    marks: list[np.ndarray] = []
+    for _ in range(rounds):
+        fold = np.full(len(rows), -1)
+        for name in np.unique(group):
+            members = rng.permutation(np.flatnonzero(group == name))
+            parts = min(FOLDS, len(members) // 2)
+            if parts:
+                for k, part in enumerate(np.array_split(members, parts)):
+                    fold[part] = k
+        marks.extend(fold == k for k in range(fold.max() + 1))
+    return np.array(marks)
+
+
+def held_out_rho(rows: Sequence[Row], held_out: np.ndarray, predicted: np.ndarray) -> float:
+    """Spearman correlation of predicted (S, n) with measured gains over the rows that held_out (S, n) marks.
+
+    Leaving out a high gain lowers the level that a model learns from the rest, so that plain leave-one-out predictions
+    of pure noise correlate with it by nearly -1. Hence only rows that were held out together, and were measured
+    against the same control, are compared: from each prediction the mean over its group in its fold is taken, a
+    prediction's differences are averaged over the rounds, and then ranked against the gains less their group's mean.
+    No level is left in either, and a row's noise has no part in its own prediction: the covariance has mean 0 where
+    there is nothing to predict. nan where nothing differs.
+    """
+    _, group = np.unique([row.group for row in rows], return_inverse=True)
+    total = np.zeros(len(rows))
+    for out, values in zip(held_out, predicted, strict=True):
+        members = np.bincount(group, out)
+        mean = np.bincount(group, values * out) / np.maximum(members, 1)
+        total += out * (values - mean[group])
+    gains = np.array([row.gain for row in rows])
+    gains = gains - (np.bincount(group, gains) / np.bincount(group))[group]
+    compared = held_out.any(axis=0)
+    x, y = _ranks(total[compared]), _ranks(gains[compared])
+    x, y = x - x.mean(), y - y.mean()
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / size if size > 0 else float("nan")
+
+
+def interval(rho: float, freedom: int) -> tuple[float, float]:
+    """95 % interval of a rank correlation by Fisher's z, with `freedom` = rows - groups that were centred.
+
+    The standard error of z is 1.03 / sqrt(freedom - 2) (Fieller, Hartley and Pearson, Biometrika 1957, whose n - 3 is
+    freedom - 2 for one group); -1 to 1 where that is not defined.
+    """
+    if not np.isfinite(rho):
+        return float("nan"), float("nan")
+    if freedom <= 2:
+        return -1.0, 1.0
+    z, error = np.arctanh(np.clip(rho, -0.999, 0.999)), 1.03 / np.sqrt(freedom - 2)
+    return float(np.tanh(z - 1.96 * error)), float(np.tanh(z + 1.96 * error))
+
+
+def _comparable(rows: Sequence[Row]) -> tuple[int, int]:
+    """Rows that share their group with another row, and how many such groups there are."""
+    shared = [count for count in Counter(row.group for row in rows).values() if count > 1]
+    return sum(shared), len(shared)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """(n,) ranks from 0; ties share their mean."""
+    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count + 1) / 2)[inverse]

@@ -1,0 +1,256 @@
+"""PoolStore: what one detector saw, on disk, so that no image is looked at twice.
+
+    store.json        the encoder's fingerprint, its class names and the encodings' width
+    index.bin         an id and a digest of the content key per image; written last: a row counts once it is here
+    encodings.bin     (n, D) float16
+    summaries.bin     (n, 4 + 2 C) float32, `agent.descriptors.describe`: nothing in it depends on a class's AP
+
+Rows are only appended, a block at a time; an image whose content changed gets a new row, and its last row counts. A
+killed pass loses at most its unfinished block. One writer at a time, please: lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.descriptors import describe
+from agent.pool import Pool
+from model.atomic import write_file
+from model.detections import Detections
+from model.detector import Detector, Picture
+from model.progress import Report, silent
+
+META, INDEX, ENCODINGS, SUMMARIES = "store.json", "index.bin", "encodings.bin", "summaries.bin"
+ENTRY = np.dtype([("id", "<i8"), ("key", "<u8", 2)])
+BLOCK = 256  # images between two commits: some seconds of a detector's work
+
+
+def encoder_fingerprint(weights: Path, detector: Detector) -> str:
+    """sha256 over a weights file, the class names and the image size: what decides a detector's encodings."""
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps([list(detector.names), detector.image_size]).encode())
+    return digest.hexdigest()
+
+
+class FileRows:
+    """Rows (n, D) of a file that is mapped only while some are read, so that none stay in memory.
+
+    The file stays open: what is read does not change when the store is emptied for another encoder.
+    """
+
+    def __init__(self, path: Path, dtype: type[np.floating], width: int, rows: np.ndarray) -> None:
+        self.file = path.open("rb")
+        self.dtype, self.rows = dtype, rows
+        self.shape: tuple[int, ...] = (len(rows), width)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: slice | np.ndarray, /) -> np.ndarray:
+        rows = self.rows[key]
+        if len(rows) == 0:
+            return np.zeros((0, self.shape[1]), self.dtype)
+        mapped: np.memmap = np.memmap(self.file, self.dtype, "r", shape=(int(rows.max()) + 1, self.shape[1]))
+        return np.asarray(mapped[rows])
+
+    def __del__(self) -> None:
+        self.file.close()
+
+
+class PoolStore:
+    """A directory as the module says; made where there is none, and a torn end is cut off."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.meta: dict[str, Any] = {}
+        if (directory / META).exists():
+            self.meta = json.loads((directory / META).read_text())
+        self._load()
+
+    def __len__(self) -> int:
+        """Images that are known, counted once each."""
+        return len(self._ids)
+
+    def known(self, images: Sequence[tuple[int, str]]) -> np.ndarray:
+        """(n,) bool: whether the store describes each (id, content key)."""
+        rows = self._rows(np.array([image for image, _ in images], np.int64))
+        keys = _digests(key for _, key in images)
+        return (rows >= 0) & (self._keys[rows] == keys).all(axis=1) if len(self) else np.zeros(len(images), bool)
+
+    def scan(
+        self,
+        detector: Detector,
+        fingerprint: str,
+        images: Sequence[tuple[int, str]],
+        pictures: Callable[[list[int]], Iterable[tuple[int, Picture]]],
+        *,
+        on_detections: Callable[[int, Detections], None] | None = None,
+        before_commit: Callable[[], None] | None = None,
+        batch: int = 16,
+        report: Report = silent,
+    ) -> list[int]:
+        """Look once at every image that this encoder has not seen, reading `batch` at a time.
+
+        Args:
+            detector: the serving detector.
+            fingerprint: of its encoder (`encoder_fingerprint`); another than the store's empties the store.
+            images: (id, content key), each id once; a key is any string that changes with the picture.
+            pictures: yields (id, picture) for the ids it is given, those that are not known; may leave some out.
+            on_detections: called with the id and the detections of each new image.
+            before_commit: called before images whose detections were handed out count as known: whoever buffers
+                detections writes them now, as nobody will look at these images again.
+            report: called after every batch, with the number of new images.
+
+        Returns:
+            The ids of `images` that the store now describes, in their order.
+
+        Raises:
+            ImageError: a picture cannot be read.
+            ValueError: an encoding is not finite, or does not fit into float16.
+        """
+        self._load()  # a pass that failed may have left a torn end
+        if self.meta.get("fingerprint") != fingerprint or self.meta.get("names") != list(detector.names):
+            self._empty()
+        keys = dict(images)
+        missing = [image for (image, _), seen in zip(images, self.known(images), strict=True) if not seen]
+        ids: list[int] = []
+
+        def remember() -> Iterator[Picture]:
+            for image, picture in pictures(missing):
+                ids.append(image)
+                yield picture
+
+        block: list[tuple[np.ndarray, np.ndarray]] = []
+        done = 0
+        for found, encoding in detector.scan(remember(), batch=batch) if missing else ():
+            if not (np.abs(encoding) <= np.finfo(np.float16).max).all():  # nan compares false
+                raise ValueError(
+                    f"encoding of image {ids[done]} is not finite, or above 65504: the detector's weights have "
+                    "diverged; train again, or go back to an earlier version"
+                )
+            if on_detections is not None:
+                on_detections(ids[done], found)
+            block.append((encoding.astype(np.float16), describe(found).astype(np.float32)))
+            done += 1
+            if len(block) == BLOCK:
+                self._commit(ids[done - BLOCK : done], block, keys, fingerprint, detector.names, before_commit)
+                block.clear()
+            if done % batch == 0 or done == len(missing):
+                report(done, len(missing))
+        if block:
+            self._commit(ids[done - len(block) : done], block, keys, fingerprint, detector.names, before_commit)
+        self._load()
+        return [image for (image, _), seen in zip(images, self.known(images), strict=True) if seen]
+
+    def pool(
+        self,
+        ids: Sequence[int] | np.ndarray,
+        labeled_ids: Sequence[int] | np.ndarray,
+        class_ap: np.ndarray,
+        names: Sequence[str],
+    ) -> Pool:
+        """The pool of the images `ids`, beside the labeled ones; images that the store does not know are left out.
+
+        Raises ValueError where `names` are not those of the detector that saw the images.
+        """
+        if len(self) and list(names) != self.meta["names"]:
+            raise ValueError(
+                f"pool of classes {list(names)}, but the store holds {self.meta['names']}: scan with the detector that "
+                "serves before asking for its pool"
+            )
+        unlabeled, rows = self._chosen(ids)
+        labeled, labeled_rows = self._chosen(labeled_ids)
+        return Pool.from_summaries(
+            unlabeled,
+            self._read(SUMMARIES, rows, len(names)),
+            self._read(ENCODINGS, rows, len(names)),
+            names,
+            self._read(ENCODINGS, labeled_rows, len(names))[:],
+            class_ap,
+            labeled_ids=labeled,
+            labeled_summaries=self._read(SUMMARIES, labeled_rows, len(names)),
+            directory=self.directory,
+        )
+
+    def _chosen(self, ids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        wanted = np.asarray(ids, np.int64).reshape(-1)
+        rows = self._rows(wanted)
+        return wanted[rows >= 0], rows[rows >= 0]
+
+    def _rows(self, ids: np.ndarray) -> np.ndarray:
+        """(n,) int64 last row of each id, -1 where there is none."""
+        if not len(self):
+            return np.full(len(ids), -1, np.int64)
+        place = np.searchsorted(self._ids, ids).clip(max=len(self) - 1)
+        return np.where(self._ids[place] == ids, self._last[place], -1)
+
+    def _read(self, name: str, rows: np.ndarray, classes: int) -> FileRows | np.ndarray:
+        width = self.meta.get("width", 0) if name == ENCODINGS else 4 + 2 * classes
+        if not len(self):
+            return np.zeros((0, width), np.float32)
+        return FileRows(self.directory / name, np.float16 if name == ENCODINGS else np.float32, width, rows)
+
+    def _load(self) -> None:
+        """Read the index, after cutting every file to the rows that all of them hold whole."""
+        count = 0
+        if self.meta:
+            sizes = {
+                INDEX: ENTRY.itemsize,
+                ENCODINGS: 2 * self.meta["width"],
+                SUMMARIES: 4 * (4 + 2 * len(self.meta["names"])),
+            }
+            paths = {self.directory / name: size for name, size in sizes.items()}
+            count = min(path.stat().st_size // size if path.exists() else 0 for path, size in paths.items())
+            for path, size in paths.items():
+                if path.exists() and path.stat().st_size > count * size:
+                    os.truncate(path, count * size)
+        entries = np.fromfile(self.directory / INDEX, ENTRY) if count else np.zeros(0, ENTRY)
+        self._keys = entries["key"]
+        self._ids, from_the_end = np.unique(entries["id"][::-1], return_index=True)
+        self._last = count - 1 - from_the_end
+
+    def _empty(self) -> None:
+        for name in (INDEX, ENCODINGS, SUMMARIES, META):  # the index first: without it nothing counts
+            (self.directory / name).unlink(missing_ok=True)
+        self.meta = {}
+        self._load()
+
+    def _commit(
+        self,
+        ids: list[int],
+        block: list[tuple[np.ndarray, np.ndarray]],
+        keys: dict[int, str],
+        fingerprint: str,
+        names: Sequence[str],
+        before_commit: Callable[[], None] | None,
+    ) -> None:
+        """Append a block, its index last."""
+        if before_commit is not None:
+            before_commit()
+        if not self.meta:
+            self.meta = {"fingerprint": fingerprint, "names": list(names), "width": len(block[0][0])}
+            write_file(self.directory / META, json.dumps(self.meta).encode())
+        entries = np.zeros(len(ids), ENTRY)
+        entries["id"] = ids
+        entries["key"] = _digests(keys[image] for image in ids)
+        encodings, summaries = (np.stack(part) for part in zip(*block, strict=True))
+        for name, rows in ((ENCODINGS, encodings), (SUMMARIES, summaries), (INDEX, entries)):
+            with (self.directory / name).open("ab") as file:
+                file.write(rows.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def _digests(keys: Iterable[str]) -> np.ndarray:
+    """(n, 2) uint64, 128 bits of each key."""
+    joined = b"".join(hashlib.blake2b(key.encode(), digest_size=16).digest() for key in keys)
+    return np.frombuffer(joined, "<u8").reshape(-1, 2)

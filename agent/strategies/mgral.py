@@ -1,0 +1,189 @@
+"""MGRAL (arXiv 2601.15688): the order that is expected to raise mAP the most, learned from measured gains.
+
+A gain model is fitted to batches whose ΔmAP was measured (`agent.variants`), a policy is trained against it by policy
+gradient, and its batch is published unless the same model finds a baseline's batch as good.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agent.explain import Facts, Reasons, facts
+from agent.gain_fit import Fitted, choose
+from agent.gain_rows import Row, Rows
+from agent.gain_table import Cells
+from agent.phi import Phi, describe_pool
+from agent.policy import KAPPA, rank_rows
+from agent.pool import Pool
+from agent.reinforce import Curve, ReinforceConfig, train_policy
+from agent.strategies.base import Arrangement, Ranking, Strategy, get, register
+from model.progress import Report, silent
+
+BASELINES = ("random", "least_confidence", "margin", "entropy", "coreset", "kmeanspp", "weakness", "two_stage")
+
+TRUSTED_RHO = 0.2
+"""Held-out rank correlation from which on the gain model is believed."""
+
+UNTRUSTED = "two_stage"
+"""Whose order is published where no gain model can be believed."""
+
+SHUFFLES = 3  # passes over the pool that an image's score is the mean of
+EXPLAINED = 10_000  # tasks, the first of the order, that the record says everything of
+CELLS = 8  # that images are told apart by in reasons
+
+
+@dataclass(frozen=True)
+class MgralConfig:
+    """How the agent learns, and what the benchmark's ablations turn off."""
+
+    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    never_worse: bool = True
+    """whether a baseline takes over where the agent's batch is not better"""
+
+
+@register
+class Mgral(Strategy):
+    """The agent's order, or a baseline's where that is not worse.
+
+    Without measured gains, or with a gain model that does not predict held-out ones, the order is that of `UNTRUSTED`.
+    `Ranking.details` says whose order it is and why, with the estimates behind it.
+    """
+
+    name = "mgral"
+
+    def __init__(
+        self, rows: Sequence[Row] = (), cycle: int = 0, config: MgralConfig | None = None, report: Report = silent
+    ) -> None:
+        """`rows` are measured gains, `cycle` is the number of the present cycle, from which their age counts."""
+        self.rows, self.cycle, self.config, self.report = Rows(rows), cycle, config or MgralConfig(), report
+
+    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> Arrangement:
+        """See `Strategy.arrange`."""
+        phi = describe_pool(pool)
+        if not self.rows or not budget:
+            why = f"no gain was measured ({len(self.rows)} rows, budget {budget}): {UNTRUSTED} orders"
+            return self._baseline(pool, phi, budget, get(UNTRUSTED).rank(pool, budget, rng), why, {})
+        fitted = choose(self.rows.aligned(phi.columns, self.cycle), phi.values, rng, silent)
+        baselines = {name: get(name).rank(pool, budget, rng) for name in BASELINES}
+        row_of = {int(image): row for row, image in enumerate(pool.ids)}
+        batches = {name: np.array([row_of[int(k)] for k in r.order[:budget]]) for name, r in baselines.items()}
+        drawn = {name: _draws(fitted, phi, batch) for name, batch in batches.items()}
+        record = _about(fitted)
+        known = f"rho {fitted.rho:.2f} over {len(self.rows)} measured batches"
+        if self.config.never_worse and not fitted.rho >= TRUSTED_RHO:
+            record["gains"] = _gains(drawn)
+            why = f"the gain {fitted.name} is not to be believed ({known}, {TRUSTED_RHO} wanted): {UNTRUSTED} orders"
+            return self._baseline(pool, phi, budget, baselines[UNTRUSTED], why, record)
+
+        best = max(BASELINES, key=lambda name: float(drawn[name].mean()))
+        seed = int(rng.integers(2**31))
+        policy, curve = train_policy(
+            phi.values, fitted.model, budget, self.config.reinforce, batches[best], seed, self.report
+        )
+        ranked = rank_rows(policy, phi.values, fitted.model, budget, SHUFFLES, seed)
+        drawn[self.name] = _draws(fitted, phi, ranked.batch)
+        record |= {"gains": _gains(drawn), "learning_curve": _curve(curve)}
+        gained = record["gains"][self.name]
+        better = drawn[self.name] - drawn[best]
+        margin = float(better.mean() - KAPPA * better.std(ddof=1))
+        told = f"mgral {gained[0]:+.4f} ± {gained[1]:.4f} mAP, {best} {record['gains'][best][0]:+.4f}, {known}"
+        if self.config.never_worse and margin < 0:
+            why = f"{best} orders, because the agent's batch is not surely better: {told}"
+            return self._baseline(pool, phi, budget, baselines[best], why, record)
+        record |= {"chosen": self.name, "why": f"the agent orders: {told}"}
+        heads = _heads(fitted, phi, ranked.order, ranked.batch)
+        return self._explained(pool, phi, ranked.order, ranked.scores, heads, ranked.batch, record)
+
+    def _baseline(
+        self, pool: Pool, phi: Phi, budget: int, ranking: Ranking, why: str, record: dict[str, Any]
+    ) -> Arrangement:
+        row_of = {int(image): row for row, image in enumerate(pool.ids)}
+        order = np.array([row_of[int(image)] for image in ranking.order], np.int64)
+        record = record | {"chosen": ranking.strategy, "why": why}
+        return self._explained(pool, phi, order, ranking.scores, ranking.reasons, order[:budget], record)
+
+    def _explained(
+        self,
+        pool: Pool,
+        phi: Phi,
+        order: np.ndarray,
+        scores: np.ndarray,
+        heads: Sequence[str],
+        batch: np.ndarray,
+        record: dict[str, Any],
+    ) -> Arrangement:
+        cells = Cells.fit(phi.values, np.random.default_rng(0), CELLS)
+        known = facts(pool, phi, cells, batch)
+        record["tasks"] = _tasks(pool, phi, known, order[:EXPLAINED])
+        return Arrangement(order, scores, Reasons(pool, phi, known, order, heads), record)
+
+
+def _draws(fitted: Fitted, phi: Phi, batch: np.ndarray) -> np.ndarray:
+    """(R,) estimates of a batch's ΔmAP, one a refit; the same refits for every batch."""
+    codes = fitted.model.codes(np.asarray(phi.values[batch]))
+    return fitted.model.draws(codes.sum(axis=0, dtype=np.float64)[None])[0]
+
+
+def _gains(drawn: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    return {name: [round(float(d.mean()), 5), round(float(d.std(ddof=1)), 5)] for name, d in drawn.items()}
+
+
+def _about(fitted: Fitted) -> dict[str, Any]:
+    def number(value: float) -> float | None:
+        return None if math.isnan(value) else round(float(value), 4)
+
+    return {
+        "model": fitted.name,
+        "rho": number(fitted.rho),
+        "rho_interval": [number(edge) for edge in fitted.rho_interval],
+        "rho_table": number(fitted.rho_table),
+        "rho_net": number(fitted.rho_net),
+        "rows": fitted.sources,
+    }
+
+
+def _curve(curve: Curve) -> list[list[float]]:
+    return [[update, round(float(value), 6)] for update, value in curve.values]
+
+
+def _heads(fitted: Fitted, phi: Phi, order: np.ndarray, batch: np.ndarray) -> Sequence[str]:
+    """What each image is told first: what it adds to those before it, or its place behind the batch."""
+    codes = fitted.model.codes(np.asarray(phi.values[batch])).astype(np.float64)
+    means = fitted.model.read(np.cumsum(codes, axis=0))[0]
+    added = np.diff(means, prepend=0.0)
+    within = [f"pick {k + 1}: adds {gain:+.5f} mAP to the picks before it" for k, gain in enumerate(added)]
+    return _Heads(within, len(order))
+
+
+class _Heads(Sequence[str]):
+    """The batch's own words, then "place k" for the rest, made when asked for."""
+
+    def __init__(self, within: list[str], size: int) -> None:
+        self._within, self._size = within, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._within[place] if place < len(self._within) else f"place {place + 1} by the agent's score"
+
+
+def _tasks(pool: Pool, phi: Phi, known: Facts, rows: np.ndarray) -> list[dict[str, Any]]:
+    """What the record says of each of the first tasks of the order."""
+    return [
+        {
+            "task": int(pool.ids[row]),
+            "cell": int(known.cells[row]),
+            "descriptors": {phi.columns[k]: round(float(phi.values[row, k]), 2) for k in known.unusual[row].tolist()},
+            "nearest_labeled": int(pool.labeled_ids[known.labeled[row]])
+            if pool.labeled_ids is not None and known.labeled[row] >= 0
+            else None,
+            "nearest_selected": int(pool.ids[known.selected[row]]) if known.selected[row] >= 0 else None,
+        }
+        for row in rows
+    ]

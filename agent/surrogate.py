@@ -1,0 +1,184 @@
+"""Surrogates: what mAP would become if a batch were added to training, measured by training a copy for a short while.
+
+A variant learns from the labeled images and from its batch; the control, which every variant is compared with, learns
+as long from the labeled images alone. ΔmAP is the difference of the two on images that neither has seen. The batch has
+no labels, so it is learned from by consistency (the paper's L_S + w(t) L_U): the teacher, a moving average of the
+student, labels the plain picture, the student must find those boxes in a distorted one. Where the batch does have
+labels, because labeled images play the pool (hindsight), they take the teacher's place and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from agent.match_table import MatchTable
+from model.dataset import Dataset
+from model.images import load_image
+from model.learner import Learner
+from model.progress import Report, silent
+from model.training import Sample, Samples, strong
+from model.yolo import YoloDetector
+
+Cost = Literal["full", "frozen", "cached"]
+VIEWS = 4  # of each image, where features are cached
+NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """How a variant is trained."""
+
+    cost: Cost = "full"
+    """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
+    steps: int = 40
+    """updates, at most"""
+    batch: int = 16
+    """images an update: half from the labeled images, half from the variant's batch"""
+    learning_rate: float = 1e-3
+    """after the warm-up; constant, because a stop may come at any time and the teacher averages the noise out"""
+    momentum: float = 0.9
+    """of the teacher"""
+    confidence: float = 0.5
+    """pseudo-labels score at least this"""
+    ramp: float = 0.4
+    """share of the steps over which w(t) rises to `weight`"""
+    weight: float = 1.0
+    """w(t) at its height"""
+    every: int = 10
+    """updates between two measurements"""
+    patience: int = 2
+    """measurements without a change of ΔmAP by more than `tolerance` after which a variant stops"""
+    tolerance: float = 0.003
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a training reached.
+
+    Attributes:
+        steps: (k,) updates done at each measurement.
+        tables: k match tables of the teacher on the evaluation images, at each measurement.
+        stopped_early: whether it ended before its last step.
+    """
+
+    steps: tuple[int, ...]
+    tables: tuple[MatchTable, ...]
+    stopped_early: bool
+
+
+def ramp_up(step: int, length: int) -> float:
+    """exp(-5 (1 - t)^2) with t = step / length: the ramp of Laine and Aila (ICLR 2017), as CSD takes it; 1 from
+    `length` on."""
+    if step >= length:
+        return 1.0
+    return math.exp(-5.0 * (1.0 - step / length) ** 2)
+
+
+def train_variant(
+    detector: YoloDetector,
+    labeled: Dataset,
+    batch: Dataset,
+    evaluation: Dataset,
+    config: SurrogateConfig,
+    *,
+    labels: bool,
+    stop: Callable[[int, MatchTable], bool] | None = None,
+    report: Report = silent,
+) -> Curve:
+    """Train a copy of `detector` on `labeled` and `batch`, measuring it on `evaluation` as it learns.
+
+    Every update sees one half from each of the two; `labeled` in both places makes a control. The half from `labeled`
+    is the same pictures in the same views for all variants of a seed, so that they differ by their batches only.
+
+    Args:
+        labels: whether the batch's own boxes are learned from; if not, the teacher's are.
+        stop: called at each measurement with the steps done and the table; True ends the training.
+        report: called after every update.
+    """
+    learner = Learner(detector, learning_rate=config.learning_rate, frozen=config.cost != "full")
+    half = max(1, config.batch // 2)
+    cached = config.cost == "cached" and learner.can_cache
+    with torch.random.fork_rng():
+        known = _Source(labeled, learner, half, True, cached, config, salt=1)
+        added = _Source(batch, learner, half, labels, cached, config, salt=2)
+        pictures = [load_image(image.path) for image in evaluation.images]
+        steps: list[int] = []
+        tables: list[MatchTable] = []
+        for step in range(1, config.steps + 1):
+            supervised = learner.loss(*known.draw(step))
+            samples, levels = added.draw(step)
+            weight = config.weight * ramp_up(step, max(1, round(config.ramp * config.steps)))
+            loss = supervised + weight * learner.loss(samples, levels)
+            learner.update(loss, min(1.0, step / 3), min(config.momentum, 1 - 1 / (step + 1)))
+            report(step, config.steps, loss=loss.item())
+            if step % config.every == 0 or step == config.steps:
+                found = learner.detector().predict(pictures)
+                steps.append(step)
+                tables.append(MatchTable.from_dataset(evaluation, found))
+                if stop is not None and step < config.steps and stop(step, tables[-1]):
+                    return Curve(tuple(steps), tuple(tables), True)
+    return Curve(tuple(steps), tuple(tables), False)
+
+
+class _Source:
+    """Draws half an update's samples from a data set, the same for the same seed, salt and step."""
+
+    def __init__(
+        self,
+        data: Dataset,
+        learner: Learner,
+        count: int,
+        labels: bool,
+        cached: bool,
+        config: SurrogateConfig,
+        salt: int,
+    ) -> None:
+        self.learner, self.count, self.labels, self.config, self.salt = learner, count, labels, config, salt
+        self.samples = Samples(data, learner.size, cached=True)
+        self.views: list[tuple[Sample, list[torch.Tensor]]] | None = None
+        if cached:
+            self._seed(0)
+            views = [strong(self.samples[k], learner.size) for _ in range(VIEWS) for k in range(len(data))]
+            self.views = []
+            for start in range(0, len(views), 16):
+                part = views[start : start + 16]
+                levels = learner.features(torch.stack([picture for picture, *_ in part]))
+                self.views += [(view, [level[k : k + 1] for level in levels]) for k, view in enumerate(part)]
+
+    def draw(self, step: int) -> tuple[list[Sample], list[torch.Tensor] | None]:
+        """The samples of an update, and their features where they are cached."""
+        self._seed(step)
+        if self.views is not None:
+            return self._cached()
+        drawn = [self.samples[k] for k in self._pick(len(self.samples))]
+        if not self.labels:
+            plain = torch.stack([picture for picture, *_ in drawn])
+            told = self.learner.pseudo_labels(plain, self.config.confidence)
+            drawn = [(picture, *boxes) for (picture, *_), boxes in zip(drawn, told, strict=True)]
+        return [strong(sample, self.learner.size) for sample in drawn], None
+
+    def _cached(self) -> tuple[list[Sample], list[torch.Tensor]]:
+        assert self.views is not None
+        chosen = [self.views[k] for k in self._pick(len(self.views))]
+        levels = [torch.cat(level) for level in zip(*(levels for _, levels in chosen), strict=True)]
+        drawn = [sample for sample, _ in chosen]
+        if not self.labels:
+            told = self.learner.pseudo_labels(torch.stack([p for p, *_ in drawn]), self.config.confidence, levels)
+            drawn = [(picture, *boxes) for (picture, *_), boxes in zip(drawn, told, strict=True)]
+            levels = [level + NOISE * level.std() * torch.randn_like(level) for level in levels]
+        return drawn, levels
+
+    def _pick(self, size: int) -> list[int]:
+        """`count` of `size`, as evenly as a random draw can."""
+        rounds = -(-self.count // size)
+        return torch.cat([torch.randperm(size) for _ in range(rounds)])[: self.count].tolist()
+
+    def _seed(self, step: int) -> None:
+        torch.manual_seed(int(np.random.SeedSequence([self.config.seed, self.salt, step]).generate_state(1)[0]))

@@ -1,0 +1,265 @@
+"""The inner loop as files: which variants a ranking wants trained, and what each reached.
+
+A plan is a directory that any worker on any machine can take a variant from: the pictures, the weights to start from,
+and one result a variant, written whole or not at all. A worker that dies costs its own variant only, and the same plan
+gives the same rows whoever runs it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.gain_rows import Row
+from agent.match_table import MatchTable
+from agent.surrogate import SurrogateConfig, train_variant
+from model.atomic import write_file
+from model.dataset import Dataset
+from model.detector import Detector, open_detector
+from model.progress import Report
+from model.yolo import YoloDetector
+
+RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP
+HINDSIGHT, SURROGATE = "hindsight", "surrogate"  # groups, and the sources of their rows
+LAST = 2  # measurements that a gain is the mean of: one alone is noisier
+
+
+@dataclass(frozen=True)
+class Group:
+    """Variants that share a start, and the control that they are compared with.
+
+    Attributes:
+        labeled: ids that all of them learn from.
+        evaluation: ids that they are measured on, less a variant's own batch.
+        config: how they are trained.
+    """
+
+    labeled: tuple[int, ...]
+    evaluation: tuple[int, ...]
+    config: SurrogateConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One training: a batch of `group`, or its control, whose batch is empty."""
+
+    group: str
+    kind: str
+    ids: tuple[int, ...]
+
+    @property
+    def control(self) -> bool:
+        """Whether this is what the others of its group are compared with."""
+        return not self.ids
+
+
+@dataclass(frozen=True)
+class Past:
+    """The batch of the cycle before, which the hindsight group describes, and what it really brought."""
+
+    ids: tuple[int, ...]
+    gain: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a variant reached.
+
+    Attributes:
+        gain: ΔmAP, the variant's mAP less the control's on the same images, the mean of the last measurements.
+        error: its standard error by the paired bootstrap over those images.
+        curve: (updates done, ΔmAP) at each measurement; of a control its mAP.
+        stopped_early: whether ΔmAP had settled before the last update.
+        seconds: that it took.
+    """
+
+    gain: float
+    error: float
+    curve: tuple[tuple[int, float], ...]
+    stopped_early: bool
+    seconds: float
+
+
+class Plan:
+    """The variants of one ranking, in a directory.
+
+    Attributes:
+        folder: `plan.json`, `data.json` (COCO; images without labels have no boxes), `images/`, `<group>.pt`,
+            `<group>.npz`, `results/`.
+        groups, variants: what is to be run; a variant's index is its place. Controls come first.
+        cycle: the number of the cycle.
+        past: a row that needs no training.
+    """
+
+    def __init__(
+        self, folder: Path, groups: Mapping[str, Group], variants: Iterable[Variant], cycle: int, past: Past | None
+    ) -> None:
+        self.folder = folder
+        self.groups = dict(groups)
+        self.variants = tuple(sorted(variants, key=lambda v: not v.control))
+        self.cycle = cycle
+        self.past = past
+
+    def save(
+        self,
+        data: Dataset,
+        starts: Mapping[str, Detector],
+        phi: Mapping[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]],
+    ) -> None:
+        """Write everything a worker needs; the pictures must lie in `images/` already.
+
+        Args:
+            data: every image that a variant needs, with the boxes that are known.
+            starts: a group's detector to start from.
+            phi: a group's (n,) ids, (n, F) descriptions before any of them was learned from, and the columns' names.
+        """
+        (self.folder / "results").mkdir(parents=True, exist_ok=True)
+        (self.folder / "data.json").write_text(json.dumps(data.to_coco()))
+        for name, detector in starts.items():
+            detector.save(self.folder / f"{name}.pt")
+        for name, (ids, values, columns) in phi.items():
+            np.savez(self.folder / f"{name}.npz", ids=ids, phi=values.astype(np.float32), columns=np.array(columns))
+        body = {
+            "cycle": self.cycle,
+            "past": asdict(self.past) if self.past else None,
+            "groups": {name: asdict(group) for name, group in self.groups.items()},
+            "variants": [asdict(variant) for variant in self.variants],
+        }
+        write_file(self.folder / "plan.json", json.dumps(body).encode())  # last: a plan that is there is complete
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """The plan in a directory. Raises FileNotFoundError where none was finished."""
+        body: dict[str, Any] = json.loads((folder / "plan.json").read_text())
+        groups = {
+            name: Group(tuple(g["labeled"]), tuple(g["evaluation"]), SurrogateConfig(**g["config"]))
+            for name, g in body["groups"].items()
+        }
+        variants = [Variant(v["group"], v["kind"], tuple(v["ids"])) for v in body["variants"]]
+        past = body["past"] and Past(tuple(body["past"]["ids"]), body["past"]["gain"], body["past"]["error"])
+        return cls(folder, groups, variants, body["cycle"], past)
+
+    def pending(self, *, controls: bool) -> list[int]:
+        """Indices of controls, or of the others, that have no result yet."""
+        return [k for k, v in enumerate(self.variants) if v.control == controls and not self.done(k)]
+
+    def done(self, index: int) -> bool:
+        """Whether a variant has its result."""
+        return done(self.folder, index)
+
+    def result(self, index: int) -> Result:
+        """A finished variant's result."""
+        body = json.loads(result_file(self.folder, index).read_text())
+        body["curve"] = tuple((int(step), float(value)) for step, value in body["curve"])
+        return Result(**body)
+
+    def run(self, index: int, report: Report) -> None:
+        """Train one variant and write its result. A variant needs its group's control to be done.
+
+        Raises ValueError where it is not.
+        """
+        start = time.monotonic()
+        variant = self.variants[index]
+        group = self.groups[variant.group]
+        data = Dataset.from_coco(self.folder / "data.json", self.folder / "images")
+        detector = open_detector(self.folder / f"{variant.group}.pt")
+        assert isinstance(detector, YoloDetector)
+        labeled = data.subset(group.labeled)
+        images = [k for k in group.evaluation if k not in set(variant.ids)]
+        evaluation = data.subset(images)
+        if variant.control:
+            curve = train_variant(detector, labeled, labeled, evaluation, group.config, labels=True, report=report)
+            for step, table in zip(curve.steps, curve.tables, strict=True):
+                table.save(self._table(variant.group, step))
+            values = [(step, table.evaluate().map) for step, table in zip(curve.steps, curve.tables, strict=True)]
+            self._write(index, Result(0.0, 0.0, tuple(values), False, time.monotonic() - start))
+            return
+        gains: list[tuple[int, float]] = []
+
+        def settled(step: int, table: MatchTable) -> bool:
+            against = self._control(variant.group, step).evaluate(images)
+            gains.append((step, table.evaluate().map - against.map))
+            recent = [gain for _, gain in gains[-group.config.patience - 1 :]]
+            return len(recent) > group.config.patience and float(np.ptp(recent)) <= group.config.tolerance
+
+        curve = train_variant(
+            detector,
+            labeled,
+            data.subset(variant.ids),
+            evaluation,
+            group.config,
+            labels=variant.group == HINDSIGHT,
+            stop=settled,
+            report=report,
+        )
+        last = curve.steps[-1]
+        if not gains or gains[-1][0] != last:  # the last measurement ends the training without asking
+            settled(last, curve.tables[-1])
+        error = self._error(variant.group, last, curve.tables[-1], images)
+        gain = float(np.mean([gain for _, gain in gains[-LAST:]]))
+        self._write(index, Result(gain, error, tuple(gains), curve.stopped_early, time.monotonic() - start))
+
+    def rows(self) -> list[Row]:
+        """What the finished variants, and the past, say about gains."""
+        described = {}
+        for name in self.groups:
+            with np.load(self.folder / f"{name}.npz") as file:
+                phi = dict(zip(file["ids"].tolist(), file["phi"], strict=True))
+                described[name] = (phi, tuple(str(column) for column in file["columns"]))
+
+        def row(group: str, ids: tuple[int, ...], gain: float, error: float, source: str) -> Row:
+            phi, columns = described[group]
+            values = np.stack([phi[image] for image in ids])
+            shared = f"{self.cycle}:{source}"
+            return Row(np.array(ids, np.int64), values, gain, error, source, shared, self.cycle, columns)
+
+        rows = []
+        for index, variant in enumerate(self.variants):
+            if not variant.control and self.done(index):
+                result = self.result(index)
+                rows.append(row(variant.group, variant.ids, result.gain, result.error, variant.group))
+        if self.past is not None:
+            rows.append(row(HINDSIGHT, self.past.ids, self.past.gain, self.past.error, "cycle"))
+        return rows
+
+    def _error(self, group: str, step: int, table: MatchTable, images: list[int]) -> float:
+        """The paired bootstrap's standard error of a ΔmAP. The tables hold different images: resampled by weights."""
+        control = self._control(group, step)
+        draws = np.random.default_rng(0).multinomial(len(images), np.full(len(images), 1 / len(images)), RESAMPLES)
+        ours = table.evaluate_many(draws, images)
+        theirs = control.evaluate_many(draws, images)
+        return float(np.std(ours.map - theirs.map, ddof=1))
+
+    def _write(self, index: int, result: Result) -> None:
+        write_file(result_file(self.folder, index), json.dumps(asdict(result)).encode())
+
+    def _table(self, group: str, step: int) -> Path:
+        return self.folder / "results" / f"{group}-{step}.table"
+
+    def _control(self, group: str, step: int) -> MatchTable:
+        path = self._table(group, step)
+        if not path.exists():
+            raise ValueError(f"the control of {group!r} has no measurement after {step} updates: run it first")
+        return MatchTable.load(path)
+
+
+def run(folder: Path, index: int, report: Report) -> None:
+    """Train variant `index` of the plan in `folder`: what a queued job calls."""
+    Plan.load(folder).run(index, report)
+
+
+def result_file(folder: Path, index: int) -> Path:
+    """Where a variant's result is."""
+    return folder / "results" / f"{index}.json"
+
+
+def done(folder: Path, index: int) -> bool:
+    """Whether a variant of the plan in `folder` has its result."""
+    return result_file(folder, index).exists()
