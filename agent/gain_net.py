@@ -61,8 +61,7 @@ class GainNet(GainModel):
         """(E, S) gains by each member."""
         with torch.no_grad():
             units = _gain(self.parameters, torch.as_tensor(np.asarray(sums / self.scale, np.float32)))
-        gains = units.numpy().astype(np.float64) * self.unit
-        return gains.mean(axis=0), gains.std(axis=0, ddof=1)
+        return units.numpy().T.astype(np.float64) * self.unit
 
 
 def predict_held_out(

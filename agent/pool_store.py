@@ -22,6 +22,7 @@ import numpy as np
 
 from agent.descriptors import describe
 from agent.pool import Pool
+from agent.reduction import chunks
 from model.atomic import write_file
 from model.detections import Detections
 from model.detector import Detector, Picture
@@ -29,6 +30,7 @@ from model.progress import Report, silent
 
 META, INDEX, ENCODINGS, SUMMARIES = "store.json", "index.bin", "encodings.bin", "summaries.bin"
 ENTRY = np.dtype([("id", "<i8"), ("key", "<u8", 2)])
+RUN = 256  # rows read under one mapping: scattered ones each keep 64 kB of their file in memory until it goes
 BLOCK = 256  # images between two commits: some seconds of a detector's work
 
 
@@ -56,10 +58,11 @@ class FileRows:
 
     def __getitem__(self, key: slice | np.ndarray, /) -> np.ndarray:
         rows = self.rows[key]
-        if len(rows) == 0:
-            return np.zeros((0, self.shape[1]), self.dtype)
-        mapped: np.memmap = np.memmap(self.file, self.dtype, "r", shape=(int(rows.max()) + 1, self.shape[1]))
-        return np.asarray(mapped[rows])
+        out = np.empty((len(rows), self.shape[1]), self.dtype)
+        for part in chunks(len(rows), RUN):
+            mapped: np.memmap = np.memmap(self.file, self.dtype, "r", shape=(int(rows[part].max()) + 1, self.shape[1]))
+            out[part] = mapped[rows[part]]
+        return out
 
     def __del__(self) -> None:
         self.file.close()

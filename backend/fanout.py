@@ -151,6 +151,7 @@ def _run_here(cycle: _Cycle, train: Job, index: int, tell: Callable[[], None]) -
         if job is not None:  # so that no other worker takes it, and people see where it runs
             cycle.jobs.low.remove(job)
             job.meta["worker"] = train.worker_name
+            job.save_meta()
             cycle.mark_running(job)
 
         def tell_and_mark() -> None:

@@ -156,16 +156,17 @@ class Jobs:
         return sorted((job for job in found if job is not None), key=lambda j: (j.meta["train"], j.meta["index"]))
 
     def drop_variants(self, project: int) -> list[Job]:
-        """Cancel what waits, forget who holds what; returns the variants that run, which see it and stop by themselves.
+        """Cancel what waits, forget who holds what; returns the variants that run in a job of their own, to be stopped.
 
-        The jobs stay for an hour: one that is deleted while a worker takes it would come back as half a job.
+        Those that a training runs itself, which their `meta` names the worker of, end with it. The jobs stay for an
+        hour: one that is deleted while a worker takes it would come back as half a job.
         """
         running = []
         for job in self.variants(project):
             train, index = job.meta["train"], job.meta["index"]
             self.connection.delete(*(self.fan_out_key(train, part) for part in ("state", "ended", index)))
             status = job.get_status()
-            if status == JobStatus.STARTED:
+            if status == JobStatus.STARTED and "worker" not in job.meta:
                 running.append(job)
             elif status in ACTIVE:
                 self.low.remove(job)

@@ -57,9 +57,9 @@ class PlantedTable(GainModel):
         squared = np.square(self.centres).sum(axis=1) - 2 * phi @ self.centres.T
         return np.eye(len(self.centres), dtype=np.float32)[squared.argmin(axis=1)]
 
-    def read(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean = (self.heights * (1 - np.exp(-sums / self.decays))).sum(axis=1)
-        return mean, 0.1 * mean
+    def draws(self, sums: np.ndarray) -> np.ndarray:
+        gains = (self.heights * (1 - np.exp(-sums / self.decays))).sum(axis=1)
+        return gains[:, None] * (1 + np.array([-0.1, 0.1]) / np.sqrt(2))
 
 
 def measure(path: Path, config: ReinforceConfig, seed: int) -> dict[str, float]:

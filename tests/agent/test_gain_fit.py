@@ -13,7 +13,7 @@ from tests.agent.test_gain_worlds import concave, world
 
 def test_noise_has_no_correlation_by_the_table() -> None:
     rhos = []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         w = world(rng, images=120)
         rows = Rows(w.row(w.batch(rng, 20, 20), 0.01 + 0.01 * rng.normal(), 0.005) for _ in range(12))
@@ -23,7 +23,7 @@ def test_noise_has_no_correlation_by_the_table() -> None:
 
 def test_noise_has_no_correlation_by_the_net() -> None:
     rhos = []
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         w = world(rng, images=120)
         rows = Rows(w.row(w.batch(rng, 20, 20), 0.01 + 0.01 * rng.normal(), 0.005) for _ in range(12))

@@ -103,12 +103,12 @@ def test_labeled_images_are_described_like_the_pool() -> None:
     assert pool.labeled_ids is not None
     assert pool.labeled_descriptors is not None
     assert pool.labeled_expected is not None
-    got: dict[str, np.ndarray] = dict(zip(pool.columns, pool.labeled_descriptors.T, strict=True))
+    got = {name: pool.labeled_descriptors[:, k] for k, name in enumerate(pool.columns)}
     np.testing.assert_allclose(got["max_entropy"], [1.018230, 0], atol=1e-6)
     np.testing.assert_allclose(got["weakness"], [0.7 * 0.25 + 1.0, 0], atol=1e-6)
-    np.testing.assert_allclose(got["novelty"], [np.sqrt(2)] * 2, atol=1e-6)  # to each other
-    np.testing.assert_allclose(got["density"], [(np.sqrt(2) + 2) / 2] * 2, atol=1e-6)
-    np.testing.assert_allclose(pool.labeled_expected, [[0.7, 1.0], [0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(got["novelty"], np.full(2, np.sqrt(2)), atol=1e-6)  # to each other
+    np.testing.assert_allclose(got["density"], np.full(2, (np.sqrt(2) + 2) / 2), atol=1e-6)
+    np.testing.assert_allclose(pool.labeled_expected, np.array([[0.7, 1.0], [0, 0]]), rtol=1e-6)
     with pytest.raises(ValueError, match=r"labeled_ids has shape \(1,\), not \(2,\)"):
         replace(pool, labeled_ids=np.array([1]))
 

@@ -9,8 +9,8 @@ import pytest
 
 from agent import strategies
 from agent.pool import Pool
-from agent.strategies import Ranking
 from agent.seeding import seed as kmeanspp_seed
+from agent.strategies import Ranking
 from tests.agent.pools import found, on_a_line, pool_of
 
 
