@@ -8,8 +8,8 @@ from typing import overload
 
 import numpy as np
 
+from agent.cells import Cells
 from agent.gain_rows import BASIS_COLUMNS
-from agent.gain_table import Cells
 from agent.phi import Phi
 from agent.pool import Pool
 from agent.reduction import CHUNK

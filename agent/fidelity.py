@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from agent.gain_fit import choose
-from agent.gain_rows import Row, Rows
+from agent.gain_fit import fit_gains
+from agent.gain_rows import Rows
 from agent.match_table import MatchTable
 from agent.phi import Phi, describe_pool
 from agent.planning import PlanConfig, look_back, make_plan
 from agent.pool import Pool
+from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.proposals import propose
 from agent.variants import HINDSIGHT, SURROGATE, Plan
 from model.atomic import write_file
@@ -33,7 +34,13 @@ from model.progress import silent
 Watch = Callable[..., None]
 CONTROL = -1  # the retrain without any batch
 RESAMPLES = 2000
-SOURCES = {"surrogate": (SURROGATE,), "hindsight": (HINDSIGHT,), "both": (SURROGATE, HINDSIGHT)}
+CYCLE = 1
+SOURCES: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "surrogate": (SURROGATE,),
+    "hindsight": (HINDSIGHT,),
+    "both": (SURROGATE, HINDSIGHT),
+}
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ def measure(
     gains, ceiling = _retrain(start, data, evaluation, out, config, watch)
     plan = _inner_loop(start, data, weights, out, config, watch)
     phi = describe_pool(start.pool)
-    rows = Rows(plan.rows()).aligned(phi.columns, plan.cycle)
+    rows = plan.rows()
     figures: dict[str, Any] = {
         "batches": config.batches,
         "seeds": config.seeds,
@@ -75,7 +82,7 @@ def measure(
         "ceiling": ceiling,
     }
     for name, sources in SOURCES.items():
-        figures[name] = _against(gains, [row for row in rows if row.source in sources], phi, start.batches)
+        figures[name] = _against(gains, Rows(row for row in rows if row.source in sources), start, phi)
     figures["descriptors"] = {
         column: round(spearman(gains, [float(phi.values[rows, k].mean()) for rows in start.batches]), 3)
         for k, column in enumerate(phi.columns)
@@ -111,15 +118,16 @@ class _Start:
         known = data.subset(labeled)
         _, holdout = known.holdout()
         ap = MatchTable.from_dataset(holdout, detector.predict([i.path for i in holdout.images])).evaluate().ap
-        unlabeled = [image for image in data.images if image.id not in set(labeled)]
-        pool = Pool.scan(
+        paths = {image.id: image.path for image in data.images}
+        store = PoolStore(out / "pool")
+        store.scan(
             detector,
-            [(image.id, image.path) for image in unlabeled],
-            labeled_encodings=detector.encode([image.path for image in known.images]),
-            class_ap=ap,
-            total=len(unlabeled),
+            encoder_fingerprint(out / "start.pt", detector),
+            [(image, str(path)) for image, path in paths.items()],
+            lambda missing: ((image, paths[image]) for image in missing),
             report=partial(watch, "scan"),
         )
+        pool = store.pool([image for image in ids if image not in set(labeled)], labeled, ap, detector.names)
         if not kept.exists():
             drawn = propose(pool, config.batches, config.batch, np.random.default_rng(config.seed))
             body = {
@@ -178,7 +186,7 @@ def _inner_loop(
         labeled = Dataset(tuple(copies), data.names)
         train, _ = labeled.holdout()
         back = look_back(train, weights, None, config.start, partial(watch, "hindsight"))
-        make_plan(folder, labeled, start.pool, start.detector, back, None, fetch, config.batch, config.plan, 1)
+        make_plan(folder, labeled, start.pool, start.detector, back, None, fetch, config.batch, config.plan, CYCLE)
     plan = Plan.load(folder)
     for number in range(len(plan.variants)):  # controls come first
         if not plan.done(number):
@@ -187,12 +195,10 @@ def _inner_loop(
     return plan
 
 
-def _against(gains: np.ndarray, rows: list[Row], phi: Phi, batches: list[np.ndarray]) -> dict[str, Any]:
-    """How the gain model fitted to some rows orders the fresh batches."""
-    if not rows:
-        return {"rows": 0, "rho": None}
-    fitted = choose(rows, phi.values, np.random.default_rng(0), silent)
-    estimates = [fitted.model.estimate(phi.values[batch])[0] for batch in batches]
+def _against(gains: np.ndarray, rows: Rows, start: _Start, phi: Phi) -> dict[str, Any]:
+    """How the gain model fitted to some rows orders the fresh batches; without rows it is what is known beforehand."""
+    fitted = fit_gains(start.pool, phi, rows, CYCLE, np.random.default_rng(0))
+    estimates = [fitted.model.estimate(phi.values[batch])[0] for batch in start.batches]
     low, high = interval(gains, np.array(estimates))
     return {
         "rows": len(rows),
@@ -222,7 +228,7 @@ def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    order, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[inverse]
 

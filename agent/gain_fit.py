@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from agent.cells import Cells
+from agent.class_curves import ClassCurves
 from agent.gain import GainModel
 from agent.gain_net import GainNet, predict_held_out
-from agent.gain_rows import Row
-from agent.gain_table import FEWEST, Cells, GainTable
-from model.progress import Report
+from agent.gain_rows import BASIS_COLUMNS, Row, Rows
+from agent.gain_table import FEWEST, GainTable
+from agent.phi import Phi
+from agent.pool import Pool
+from model.progress import Report, silent
 
 FOLDS = 5
 TABLE_ROUNDS = 8
 NET_ROUNDS = 3
-CELLS = 8
+CELLS = 16
+MARGIN = 0.1  # of rho
 REFITS = 20
 REFITS_HELD_OUT = 5  # enough for a mean
 
@@ -44,42 +49,77 @@ class Fitted:
     sources: dict[str, int]
 
 
-def choose(rows: Sequence[Row], phi_pool: np.ndarray, rng: np.random.Generator, report: Report) -> Fitted:
+def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Generator) -> Fitted:
+    """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`."""
+    known = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
+    measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
+    return choose(measured, phi, ClassCurves.of(phi, pool.expected, known), rng)
+
+
+def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:
+    """The rows with their images' components as the pool's encoder sees them: each row came with those of its own.
+
+    Images that the pool does not know any more stand at its centre.
+    """
+    components = [k for k, name in enumerate(phi.columns) if name.startswith(BASIS_COLUMNS)]
+    count = min(len(components), pool.standardised.shape[1])
+    place = {int(image): pool.standardised[k] for k, image in enumerate(pool.ids)}
+    if pool.labeled_ids is not None:
+        place |= {int(image): pool.labeled_standardised[k] for k, image in enumerate(pool.labeled_ids)}
+    changed = []
+    for row in rows:
+        values = row.phi.copy()
+        values[:, components] = 0.0
+        for position, image in enumerate(row.ids.tolist()):
+            if image in place:
+                columns = components[:count]
+                values[position, columns] = (place[image][:count] - phi.centre[columns]) * phi.scale[columns]
+        changed.append(replace(row, phi=values))
+    return Rows(changed)
+
+
+def choose(
+    rows: Sequence[Row], phi: Phi, classes: ClassCurves, rng: np.random.Generator, report: Report = silent
+) -> Fitted:
     """Hold rows out of both kinds of model, and fit the kind that predicts them better to all rows.
+
+    The net knows nothing but its rows, so it has to predict better by MARGIN.
 
     Args:
         rows: under the pool's columns (`Rows.aligned`).
-        phi_pool: (n, F), the pool's descriptions or a sample of them.
+        phi: the pool's descriptions.
         report: called after each of three steps.
 
-    Below FEWEST rows, or without two rows of one group, rho is nan and the table serves.
+    Below FEWEST rows of true labels that have another of their group, rho is nan and the table serves.
     """
     sources = dict(Counter(row.source for row in rows))
-    cells = Cells.fit(phi_pool, rng, CELLS)
+    cells = Cells.fit(phi.values, rng, CELLS, phi.columns)
     rho_table = rho_net = np.nan
     count, groups = _comparable(rows)
     if len(rows) >= FEWEST and count >= FEWEST:
-        rho_table = rho_of_table(rows, cells, rng)
+        rho_table = rho_of_table(rows, cells, classes, rng)
         report(1, 3, rho_table=rho_table)
         rho_net = rho_of_net(rows, rng)
         report(2, 3, rho_table=rho_table, rho_net=rho_net)
-    net = bool(rho_net > rho_table)
-    model: GainModel = GainNet.fit(rows, rng) if net else GainTable.on(rows, cells, rng, REFITS)
+    net = bool(rho_net > rho_table + MARGIN)
+    model: GainModel = (
+        GainNet.fit(rows, rng) if net else GainTable.on(rows, cells, classes, rng, len(phi.columns), REFITS)
+    )
     report(3, 3)
     rho = rho_net if net else rho_table
     return Fitted(model, "net" if net else "table", rho, interval(rho, count - groups), rho_table, rho_net, sources)
 
 
-def rho_of_table(rows: Sequence[Row], cells: Cells, rng: np.random.Generator, rounds: int = TABLE_ROUNDS) -> float:
+def rho_of_table(
+    rows: Sequence[Row], cells: Cells, classes: ClassCurves, rng: np.random.Generator, rounds: int = TABLE_ROUNDS
+) -> float:
     """Held-out rank correlation of the gain table on given cells: see `held_out_rho`."""
     held_out = folds(rows, rounds, rng)
     predicted = np.zeros(held_out.shape)
     for fold, out in enumerate(held_out):
-        table = GainTable.on(
-            [row for row, gone in zip(rows, out, strict=True) if not gone], cells, rng, REFITS_HELD_OUT
-        )
-        sums = [table.codes(rows[i].phi).sum(axis=0, dtype=np.float64) for i in np.flatnonzero(out)]
-        predicted[fold, out] = table.read(np.array(sums))[0]
+        kept = [row for row, gone in zip(rows, out, strict=True) if not gone]
+        table = GainTable.on(kept, cells, classes, rng, rows[0].phi.shape[1], REFITS_HELD_OUT)
+        predicted[fold, out] = table.predict([rows[k] for k in np.flatnonzero(out)])
     return held_out_rho(rows, held_out, predicted)
 
 
@@ -93,14 +133,16 @@ def folds(rows: Sequence[Row], rounds: int, rng: np.random.Generator) -> np.ndar
     """(S, n) bool: each round parts the rows into folds, and marks one fold a line.
 
     Rows of one group are held out two or more at a time, as two of them are what can be compared; a row that is alone
-    in its group is never held out.
+    in its group is never held out. Nor is one of pseudo-labels: how well these are predicted says nothing of what true
+    labels bring (docs/METHOD.md).
     """
     group = np.array([row.group for row in rows])
+    true = np.array([row.source != "surrogate" for row in rows])
     marks: list[np.ndarray] = []
     for _ in range(rounds):
         fold = np.full(len(rows), -1)
         for name in np.unique(group):
-            members = rng.permutation(np.flatnonzero(group == name))
+            members = rng.permutation(np.flatnonzero((group == name) & true))
             parts = min(FOLDS, len(members) // 2)
             if parts:
                 for k, part in enumerate(np.array_split(members, parts)):
@@ -149,8 +191,9 @@ def interval(rho: float, freedom: int) -> tuple[float, float]:
 
 
 def _comparable(rows: Sequence[Row]) -> tuple[int, int]:
-    """Rows that share their group with another row, and how many such groups there are."""
-    shared = [count for count in Counter(row.group for row in rows).values() if count > 1]
+    """Rows of true labels that share their group with another, and how many such groups there are."""
+    told = Counter(row.group for row in rows if row.source != "surrogate")
+    shared = [count for count in told.values() if count > 1]
     return sum(shared), len(shared)
 
 

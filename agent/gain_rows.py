@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Row:
         group: rows measured against the same control run, whose noise they share.
         cycle: number of the cycle that measured it.
         columns: the F names of phi.
+        boxes, known: by class, the expected boxes of the batch, and the boxes that were learned from before it.
     """
 
     ids: np.ndarray
@@ -48,6 +49,8 @@ class Row:
     group: str
     cycle: int
     columns: tuple[str, ...]
+    boxes: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.phi.shape != (len(self.ids), len(self.columns)):
@@ -76,6 +79,9 @@ class Row:
         return replace(self, phi=phi, columns=columns)
 
 
+PLAIN = ("gain", "error", "source", "group", "cycle", "columns", "boxes", "known")
+
+
 class Rows(tuple[Row, ...]):
     """Rows in the order in which they were measured."""
 
@@ -95,11 +101,7 @@ class Rows(tuple[Row, ...]):
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all: a JSON header, and all rows' ids and phi end to end, as .npz."""
-        header = [
-            {name: getattr(row, name) for name in ("gain", "error", "source", "group", "cycle", "columns")}
-            | {"size": len(row.ids)}
-            for row in self
-        ]
+        header = [{name: getattr(row, name) for name in PLAIN} | {"size": len(row.ids)} for row in self]
         out = io.BytesIO()
         np.savez_compressed(
             out,

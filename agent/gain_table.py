@@ -1,23 +1,18 @@
-"""The look-up table of gains: what a batch is worth by how many of its images lie in each cell of the pool."""
+"""The look-up table of gains: what a batch is worth by its images in each cell and its boxes of each class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 
+from agent.cells import Cells
+from agent.class_curves import ClassCurves
 from agent.gain import GainModel
 from agent.gain_rows import LEAST_ERROR, Noise, Row
-from agent.seeding import seed
-
-SAMPLE = 4096
-"""Images of the pool among which cells are sought."""
-
-TEMPERATURE = 0.1
-"""Of the soft assignment: an image whose second cell is further by a tenth of the mean squared distance to the nearest
-cell belongs e^-1 as much to the second as to the first."""
+from agent.nnls import nnls
+from agent.phi import EXPECTED
 
 FEWEST = 5
 """Rows from which on they say more than their mean."""
@@ -32,55 +27,23 @@ REWEIGHTS = 2
 UNKNOWN_GAIN = 0.01  # mAP; of a batch, before any was measured
 
 
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """A soft partition of the pool. centres: (M, F) float64; scale: the squared distance that divides by e."""
-
-    centres: np.ndarray
-    scale: float
-
-    @classmethod
-    def fit(cls, phi: np.ndarray, rng: np.random.Generator, cells: int, rounds: int = 25) -> Cells:
-        """k-means (Lloyd) from a k-means++ seeding, on at most SAMPLE images of phi (n, F).
-
-        Fewer cells where there are fewer different images. Raises ValueError on an empty pool.
-        """
-        if len(phi) == 0:
-            raise ValueError("the pool has no images to find cells in: fit a gain table only where some are left")
-        x = np.asarray(phi[np.linspace(0, len(phi) - 1, min(len(phi), SAMPLE)).round().astype(np.int64)], np.float64)
-        drawn = seed(x.astype(np.float32), np.ones(len(x)), False, min(cells, len(x)), rng)
-        centres = np.unique(x[drawn.rows], axis=0)
-        for _ in range(rounds):
-            nearest = _squared(x, centres).argmin(axis=1)
-            members = np.eye(len(centres))[nearest]
-            held = np.maximum(members.sum(axis=0), 1)[:, None]
-            moved = np.where(members.any(axis=0)[:, None], members.T @ x / held, centres)
-            if np.array_equal(moved, centres):
-                break
-            centres = moved
-        return cls(centres, TEMPERATURE * max(float(_squared(x, centres).min(axis=1).mean()), 1e-6))
-
-    def share(self, phi: np.ndarray) -> np.ndarray:
-        """(n, M) how far each image belongs to each cell; rows sum to 1."""
-        distance = _squared(np.asarray(phi, np.float64), self.centres) / self.scale
-        likely = np.exp(distance.min(axis=1, keepdims=True) - distance)
-        return likely / likely.sum(axis=1, keepdims=True)
-
-
 class GainTable(GainModel):
-    """ΔmAP(batch) = sum_c T[c, n_c] + w . sum of phi: the batch as a set and as a sum, in R refits of both.
+    """ΔmAP(batch) = sum_c T[c, n_c] + sum_k V[k] worth(b_k) + w . sum of phi: a set and a sum, in R refits of both.
 
     n_c is the sum of the images' shares in cell c. T[c, n] = sum_k W[c, k] min(n, knot_k) with W >= 0, which is
-    concave and non-decreasing from T[c, 0] = 0: the tenth similar image teaches less than the first.
+    concave and non-decreasing from T[c, 0] = 0: the tenth similar image teaches less than the first. b_k are the
+    expected boxes of class k, worth is `ClassCurves.worth`, V >= 0.
 
     Attributes:
         cells: M of them.
+        classes: C of them.
         knots: (K,) counts at which T bends, from half an even share of a batch up to the largest batch measured.
-        weights: (M * K + F, R) W, cell by cell, and w.
+        weights: (M * K + C + F, R) W, cell by cell, V, and w.
     """
 
-    def __init__(self, cells: Cells, knots: np.ndarray, weights: np.ndarray) -> None:
+    def __init__(self, cells: Cells, classes: ClassCurves, knots: np.ndarray, weights: np.ndarray) -> None:
         self.cells = cells
+        self.classes = classes
         self.knots = knots
         self.weights = weights
 
@@ -88,19 +51,28 @@ class GainTable(GainModel):
     def fit(
         cls, rows: Sequence[Row], phi_pool: np.ndarray, rng: np.random.Generator, cells: int = 8, refits: int = 20
     ) -> GainTable:
-        """Fit to measured rows, with cells from phi_pool (n, F) or a sample of it."""
-        return cls.on(rows, Cells.fit(phi_pool, rng, cells), rng, refits)
+        """Fit to measured rows, with cells from phi_pool (n, F) or a sample of it, and nothing known of classes."""
+        return cls.on(rows, Cells.fit(phi_pool, rng, cells), ClassCurves.none(), rng, phi_pool.shape[1], refits)
 
     @classmethod
-    def on(cls, rows: Sequence[Row], cells: Cells, rng: np.random.Generator, refits: int) -> GainTable:
-        """Fit to measured rows on given cells.
+    def on(
+        cls,
+        rows: Sequence[Row],
+        cells: Cells,
+        classes: ClassCurves,
+        rng: np.random.Generator,
+        width: int,
+        refits: int,
+    ) -> GainTable:
+        """Fit to measured rows of `width` columns on given cells and classes.
 
-        Least squares under the rows' `Noise`, with ridge towards the same concave curve in every cell and w = 0, so
-        that few rows say: spread the batch. The strengths are those of the best leave-one-out log predictive density.
+        Least squares under the rows' `Noise`, with ridge towards the same concave curve in every cell, the same power
+        law in every class, and w = 0, so that few rows say: spread the batch, and look for boxes of classes that have
+        few. The two halves of that count alike. The strengths are those of the best leave-one-out log predictive
+        density.
         A refit resamples the rows and draws what it is pulled to from the ridge's own prior, so that where the rows
         are silent the refits differ by as much as the prior leaves open. Below FEWEST rows that is all there is.
         """
-        width = cells.centres.shape[1]
         for row in rows:
             if row.phi.shape[1] != width:
                 raise ValueError(
@@ -110,28 +82,45 @@ class GainTable(GainModel):
         sizes = [len(row.ids) for row in rows] or [len(cells.centres)]
         even = max(float(np.mean(sizes)), 1.0) / len(cells.centres)
         knots = even * 2.0 ** np.arange(-1, max(np.ceil(np.log2(max(sizes) / even)), 0) + 1)
-        table = cls(cells, knots, np.zeros((len(cells.centres) * len(knots) + width, 0)))
-        sums = [table.codes(row.phi).sum(axis=0, dtype=np.float64) for row in rows]
-        design = table.design(np.reshape(sums, (len(rows), len(cells.centres) + width)))
-        table.weights = _Fit(design, rows, table.units(even), rng).refits(refits)
+        table = cls(cells, classes, knots, np.zeros((len(cells.centres) * len(knots) + len(classes) + width, 0)))
+        design = np.concatenate([np.zeros((0, len(table.weights))), *(table._of_row(row) for row in rows)])
+        table.weights = _Fit(design, rows, table._units(even, float(np.mean(sizes))), rng).refits(refits)
         return table
 
-    def units(self, even: float) -> np.ndarray:
-        """(M * K,) the common curve: every bend counts the same, and a batch spread evenly over the cells gains 1."""
-        curve = 1.0 / self.knots
-        return np.tile(curve / (curve @ np.minimum(even, self.knots)), len(self.cells.centres)) / len(
-            self.cells.centres
-        )
+    def predict(self, rows: Sequence[Row]) -> np.ndarray:
+        """(n,) gains of measured batches, the mean over the refits."""
+        return np.concatenate([self._of_row(row) for row in rows]) @ self.weights.mean(axis=1)
 
-    def design(self, sums: np.ndarray) -> np.ndarray:
-        """(E, M * K + F) what the weights multiply, from sums of codes (E, M + F)."""
-        cells = len(self.cells.centres)
-        bends = np.minimum(sums[:, :cells, None], self.knots)
-        return np.concatenate([bends.reshape(len(sums), cells * len(self.knots)), sums[:, cells:]], axis=1)
+    def _of_row(self, row: Row) -> np.ndarray:
+        """(1, columns) of a measured batch: with the boxes that were known when it was measured."""
+        sums = self.codes(row.phi).sum(axis=0, dtype=np.float64)[None]
+        names = [row.columns[k].removeprefix(EXPECTED) for k in self.classes.columns]
+        boxes, known = (np.array([[of.get(name, 0.0) for name in names]]) for of in (row.boxes, row.known))
+        return self.design(sums, self.classes.worth(boxes, known))
+
+    def _units(self, even: float, size: float) -> np.ndarray:
+        """(M * K + C,) what every part is pulled to: a usual batch of `size`, spread evenly over the cells, gains 1."""
+        cells, curve = len(self.cells.centres), 1.0 / self.knots
+        spread = np.tile(curve / (curve @ np.minimum(even, self.knots)), cells) / cells
+        usual = float(self.classes.worth(size * self.classes.usual).sum())
+        if usual <= 0:  # no box is expected anywhere, or no class is known
+            return np.concatenate([spread, np.full(len(self.classes), LEAST_ERROR)])
+        return np.concatenate([0.5 * spread, np.full(len(self.classes), 0.5 / usual)])
+
+    def design(self, sums: np.ndarray, worth: np.ndarray | None = None) -> np.ndarray:
+        """(E, M * K + C + F) what the weights multiply, from sums of codes (E, M + C + F).
+
+        `worth` (E, C) is that of the batches' boxes, where other boxes than now were known.
+        """
+        cells, classes = len(self.cells.centres), len(self.classes)
+        bends = np.minimum(sums[:, :cells, None], self.knots).reshape(len(sums), cells * len(self.knots))
+        if worth is None:
+            worth = self.classes.worth(sums[:, cells : cells + classes])
+        return np.concatenate([bends, worth, sums[:, cells + classes :]], axis=1)
 
     def codes(self, phi: np.ndarray) -> np.ndarray:
-        """(n, M + F) float32: an image's share in each cell, and its description."""
-        return np.concatenate([self.cells.share(phi), phi], axis=1).astype(np.float32)
+        """(n, M + C + F) float32: an image's share in each cell, its expected boxes, and its description."""
+        return np.concatenate([self.cells.share(phi), self.classes.boxes(phi), phi], axis=1).astype(np.float32)
 
     def draws(self, sums: np.ndarray) -> np.ndarray:
         """(E, R) gains by each refit."""
@@ -212,35 +201,9 @@ class _Fit:
                 continue
             times = np.bincount(self.rng.integers(0, n, n), minlength=n).astype(np.float64)
             out.append(self._solve(self.noise.precision(times), prior) * self.scale)
-        return np.stack(out, axis=1)
-
-
-def nnls(gram: np.ndarray, moment: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """(p,) b that minimises b' gram b / 2 - moment' b with b >= 0 where not `free`; gram is positive definite.
-
-    Block principal pivoting (Kim and Park, SIAM J. Sci. Comput. 2011): all coefficients on the wrong side change sides
-    at once, and one at a time where that has stopped helping, which ends after finitely many exchanges.
-    """
-    inside = np.ones(len(moment), bool)
-    fewest, patience = len(moment) + 1, 3
-    while True:
-        b = np.zeros(len(moment))
-        b[inside] = np.linalg.solve(gram[np.ix_(inside, inside)], moment[inside])
-        slope = gram @ b - moment
-        tolerance = 1e-10 * (1.0 + np.abs(moment).max(initial=0.0))
-        wrong = ~free & np.where(inside, b < 0, slope < -tolerance)
-        if not wrong.any():
-            return b
-        if wrong.sum() < fewest:
-            fewest, patience = int(wrong.sum()), 3
-        elif patience:
-            patience -= 1
-        else:
-            wrong[: np.flatnonzero(wrong)[-1]] = False
-        inside ^= wrong
-
-
-def _squared(x: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """(n, M) squared distances."""
-    cross = x @ centres.T
-    return np.maximum(np.square(x).sum(axis=1)[:, None] - 2 * cross + np.square(centres).sum(axis=1), 0.0)
+        drawn = np.stack(out, axis=1)
+        if self.noise is None:  # few draws have not quite the prior's mean, and there is nothing else to go by
+            mean = drawn.mean(axis=1, keepdims=True)
+            prior = np.where(self.free, 0.0, self.level)[:, None] * self.scale[:, None]
+            drawn = np.where(self.free[:, None], drawn - mean, drawn * prior / np.where(mean > 0, mean, 1.0))
+        return drawn

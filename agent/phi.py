@@ -10,7 +10,8 @@ from agent.pool import COLUMNS, Pool
 from agent.reduction import CHUNK, allocate, chunks
 
 COMPONENTS = 8
-LIMIT = 5.0
+LIMIT = 10.0
+EXPECTED = "expected_"
 LEFT_OUT = ("expected_boxes",)
 """The sum of the expected boxes per class, which φ has one by one; with a single class the same column twice."""
 
@@ -25,7 +26,7 @@ class Phi:
         columns: the F names: descriptors of the pool; `expected_<class>`, the log of 1 + the expected boxes of a class;
             `component_0` to `component_7`, the first components of the reduced encoding (0 where there are fewer).
             Components depend on the encoder and on the pool; no other column's meaning does.
-        values: (n, F) float32, one row per image of the pool, mean 0 and variance 1 before they are clipped to +-5. A
+        values: (n, F) float32, one row per image of the pool, mean 0 and variance 1 before they are clipped to +-10. A
             column that never varies is 0.
         centre: (F,) float64, the mean of each column over the pool.
         scale: (F,) float64, 1 / its standard deviation; 0 where it never varies.
@@ -59,7 +60,7 @@ def describe_pool(pool: Pool) -> Phi:
     """φ of every image of a pool, computed in chunks and kept where the pool keeps its arrays."""
     columns = (
         *(COLUMNS[k] for k in _KEPT),
-        *(f"expected_{name}" for name in pool.names),
+        *(f"{EXPECTED}{name}" for name in pool.names),
         *(f"component_{k}" for k in range(COMPONENTS)),
     )
     values = allocate((len(pool), len(columns)), pool.directory)

@@ -20,7 +20,7 @@ from agent.phi import describe_pool
 from agent.pool import Pool
 from agent.proposals import propose
 from agent.surrogate import SurrogateConfig
-from agent.variants import HINDSIGHT, SURROGATE, Group, Past, Plan, Variant
+from agent.variants import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, Variant
 from model.dataset import Dataset, LabeledImage
 from model.detections import Detections
 from model.detector import Detector, FitConfig
@@ -132,7 +132,7 @@ def make_plan(
     groups: dict[str, Group] = {}
     variants: list[Variant] = []
     starts: dict[str, Detector] = {}
-    phi: dict[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]] = {}
+    described: dict[str, Described] = {}
     background = [int(k) for k in rng.permutation(pool.ids)[:BACKGROUND]]
     measured = any(len(image.class_ids) for image in holdout.images) and len(holdout) >= FEWEST
     surrogates = propose(pool, config.surrogates, budget, rng) if measured and len(pool) > budget else []
@@ -149,8 +149,8 @@ def make_plan(
         evaluation = tuple(image.id for image in holdout.images) + hindsight.fresh
         groups[HINDSIGHT] = Group(hindsight.known, evaluation, config.training)
         starts[HINDSIGHT] = hindsight.detector
-        described = describe_pool(seen)
-        phi[HINDSIGHT] = (mine.ids, described.values[played], described.columns)
+        known = everything.subset(hindsight.known)
+        described[HINDSIGHT] = Described.of(seen, describe_pool(seen), played, known)
         variants += [Variant(HINDSIGHT, "control", ())]
         variants += [Variant(HINDSIGHT, b.kind, tuple(int(k) for k in mine.ids[b.rows])) for b in batches]
     if surrogates:
@@ -159,8 +159,7 @@ def make_plan(
         )
         starts[SURROGATE] = serving
         rows = np.unique(np.concatenate([proposal.rows for proposal in surrogates]))
-        described = describe_pool(pool)
-        phi[SURROGATE] = (pool.ids[rows], np.asarray(described.values[rows]), described.columns)
+        described[SURROGATE] = Described.of(pool, describe_pool(pool), rows, train)
         variants += [Variant(SURROGATE, "control", ())]
         for proposal in surrogates:
             ids = tuple(k for k in pool.ids[proposal.rows].tolist() if k in fetched)
@@ -170,7 +169,7 @@ def make_plan(
     if gain is not None and hindsight is not None and hindsight.served and HINDSIGHT in groups:
         past = Past(hindsight.fresh, *gain)
     plan = Plan(folder, groups, variants, cycle, past)
-    plan.save(everything, starts, phi)
+    plan.save(everything, starts, described)
     return plan
 
 

@@ -43,14 +43,14 @@ class ReinforceConfig:
     """
 
     updates: int = 200
-    chunks: int = 16
+    chunks: int = 8
     episodes: int = 32
     learning_rate: float = 5e-3
     entropy: float = 0.01
     gradient_norm: float = 1.0
     imitation: int = 20
-    check: int = 10
-    patience: int = 6
+    check: int = 5
+    patience: int = 20
 
     def __post_init__(self) -> None:
         if self.episodes < 2:
@@ -133,7 +133,7 @@ def train_policy(
         torch.nn.utils.clip_grad_norm_(policy.parameters(), config.gradient_norm)
         optimizer.step()
 
-    recent = np.zeros(0, np.int64)
+    recent: np.ndarray = np.zeros(0, np.int64)
     if warm_start is not None:
         recent = np.asarray(warm_start[: CANDIDATES * budget], np.int64)
         for _ in range(config.imitation if len(warm_start) else 0):

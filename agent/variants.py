@@ -18,6 +18,8 @@ import numpy as np
 
 from agent.gain_rows import Row
 from agent.match_table import MatchTable
+from agent.phi import Phi
+from agent.pool import Pool
 from agent.surrogate import SurrogateConfig, train_variant
 from model.atomic import write_file
 from model.dataset import Dataset
@@ -57,6 +59,37 @@ class Variant:
     def control(self) -> bool:
         """Whether this is what the others of its group are compared with."""
         return not self.ids
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """Images as a detector saw them that had not learned from them.
+
+    Attributes:
+        ids: (n,).
+        phi: (n, F), and columns (F,), its names.
+        expected: (n, C) expected boxes, and names (C,) of the classes.
+        known: (C,) boxes that the detector had learned from.
+    """
+
+    ids: np.ndarray
+    phi: np.ndarray
+    columns: np.ndarray
+    expected: np.ndarray
+    names: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, known: Dataset) -> Described:
+        """Rows of a pool that `phi` describes; `known` is what its detector learned from."""
+        return cls(
+            pool.ids[rows],
+            np.asarray(phi.values[rows]),
+            np.array(phi.columns),
+            pool.expected[rows],
+            np.array(pool.names),
+            np.array([known.class_histogram()[name] for name in pool.names], np.float64),
+        )
 
 
 @dataclass(frozen=True)
@@ -111,21 +144,21 @@ class Plan:
         self,
         data: Dataset,
         starts: Mapping[str, Detector],
-        phi: Mapping[str, tuple[np.ndarray, np.ndarray, tuple[str, ...]]],
+        described: Mapping[str, Described],
     ) -> None:
         """Write everything a worker needs; the pictures must lie in `images/` already.
 
         Args:
             data: every image that a variant needs, with the boxes that are known.
             starts: a group's detector to start from.
-            phi: a group's (n,) ids, (n, F) descriptions before any of them was learned from, and the columns' names.
+            described: a group's images, before any of them was learned from.
         """
         (self.folder / "results").mkdir(parents=True, exist_ok=True)
         (self.folder / "data.json").write_text(json.dumps(data.to_coco()))
         for name, detector in starts.items():
             detector.save(self.folder / f"{name}.pt")
-        for name, (ids, values, columns) in phi.items():
-            np.savez(self.folder / f"{name}.npz", ids=ids, phi=values.astype(np.float32), columns=np.array(columns))
+        for name, images in described.items():
+            np.savez(self.folder / f"{name}.npz", **asdict(images))
         body = {
             "cycle": self.cycle,
             "past": asdict(self.past) if self.past else None,
@@ -211,14 +244,25 @@ class Plan:
         described = {}
         for name in self.groups:
             with np.load(self.folder / f"{name}.npz") as file:
-                phi = dict(zip(file["ids"].tolist(), file["phi"], strict=True))
-                described[name] = (phi, tuple(str(column) for column in file["columns"]))
+                described[name] = Described(**file)
 
         def row(group: str, ids: tuple[int, ...], gain: float, error: float, source: str) -> Row:
-            phi, columns = described[group]
-            values = np.stack([phi[image] for image in ids])
-            shared = f"{self.cycle}:{source}"
-            return Row(np.array(ids, np.int64), values, gain, error, source, shared, self.cycle, columns)
+            images = described[group]
+            place = {int(image): k for k, image in enumerate(images.ids)}
+            chosen = [place[image] for image in ids]
+            names = [str(name) for name in images.names]
+            return Row(
+                np.array(ids, np.int64),
+                images.phi[chosen].astype(np.float32),
+                gain,
+                error,
+                source,
+                f"{self.cycle}:{source}",
+                self.cycle,
+                tuple(str(column) for column in images.columns),
+                dict(zip(names, images.expected[chosen].sum(axis=0, dtype=np.float64).tolist(), strict=True)),
+                dict(zip(names, images.known.tolist(), strict=True)),
+            )
 
         rows = []
         for index, variant in enumerate(self.variants):

@@ -114,7 +114,7 @@ def descending(pool: Pool, score: np.ndarray) -> np.ndarray:
 
 def nothing_found(pool: Pool, row: int) -> str | None:
     """The reason of an image in which no box counts; None where one does."""
-    if pool.column("expected_boxes")[row] > 0:
+    if pool.column("max_entropy")[row] > 0:
         return None
     return f"0 boxes found; distance {pool.column('novelty')[row]:.2f} to {centre(pool, 0)}"
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from agent.cells import Cells
 from agent.explain import Facts, Reasons, facts
-from agent.gain_fit import Fitted, choose
+from agent.gain_fit import Fitted, fit_gains
 from agent.gain_rows import Row, Rows
-from agent.gain_table import Cells
 from agent.phi import Phi, describe_pool
 from agent.policy import KAPPA, rank_rows
 from agent.pool import Pool
@@ -27,10 +27,11 @@ from model.progress import Report, silent
 BASELINES = ("random", "least_confidence", "margin", "entropy", "coreset", "kmeanspp", "weakness", "two_stage")
 
 TRUSTED_RHO = 0.2
-"""Held-out rank correlation from which on the gain model is believed."""
+"""Held-out rank correlation that the gain model is believed to have until measured gains say otherwise: until the
+whole of rho's interval lies below it. What it knows beforehand earned that (docs/METHOD.md)."""
 
-UNTRUSTED = "two_stage"
-"""Whose order is published where no gain model can be believed."""
+UNTRUSTED = "entropy"
+"""Whose order is published where the gain model is not believed, and where nothing is known of the pool."""
 
 SHUFFLES = 3  # passes over the pool that an image's score is the mean of
 EXPLAINED = 10_000  # tasks, the first of the order, that the record says everything of
@@ -50,8 +51,8 @@ class MgralConfig:
 class Mgral(Strategy):
     """The agent's order, or a baseline's where that is not worse.
 
-    Without measured gains, or with a gain model that does not predict held-out ones, the order is that of `UNTRUSTED`.
-    `Ranking.details` says whose order it is and why, with the estimates behind it.
+    With a gain model that measured gains speak against, the order is that of `UNTRUSTED`. `Ranking.details` says whose
+    order it is and why, with the estimates behind it.
     """
 
     name = "mgral"
@@ -65,17 +66,18 @@ class Mgral(Strategy):
     def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> Arrangement:
         """See `Strategy.arrange`."""
         phi = describe_pool(pool)
-        if not self.rows or not budget:
-            why = f"no gain was measured ({len(self.rows)} rows, budget {budget}): {UNTRUSTED} orders"
+        if not budget:
+            why = f"a batch of 0 images gains nothing: {UNTRUSTED} orders"
             return self._baseline(pool, phi, budget, get(UNTRUSTED).rank(pool, budget, rng), why, {})
-        fitted = choose(self.rows.aligned(phi.columns, self.cycle), phi.values, rng, silent)
+        fitted = fit_gains(pool, phi, self.rows, self.cycle, rng)
         baselines = {name: get(name).rank(pool, budget, rng) for name in BASELINES}
         row_of = {int(image): row for row, image in enumerate(pool.ids)}
         batches = {name: np.array([row_of[int(k)] for k in r.order[:budget]]) for name, r in baselines.items()}
         drawn = {name: _draws(fitted, phi, batch) for name, batch in batches.items()}
         record = _about(fitted)
-        known = f"rho {fitted.rho:.2f} over {len(self.rows)} measured batches"
-        if self.config.never_worse and not fitted.rho >= TRUSTED_RHO:
+        judged = f"rho {fitted.rho:.2f}" if fitted.rho == fitted.rho else "rho unknown"
+        known = f"{judged} over {len(self.rows)} measured batches"
+        if self.config.never_worse and fitted.rho_interval[1] < TRUSTED_RHO:  # false where rho is unknown
             record["gains"] = _gains(drawn)
             why = f"the gain {fitted.name} is not to be believed ({known}, {TRUSTED_RHO} wanted): {UNTRUSTED} orders"
             return self._baseline(pool, phi, budget, baselines[UNTRUSTED], why, record)
@@ -117,7 +119,7 @@ class Mgral(Strategy):
         batch: np.ndarray,
         record: dict[str, Any],
     ) -> Arrangement:
-        cells = Cells.fit(phi.values, np.random.default_rng(0), CELLS)
+        cells = Cells.fit(phi.values, np.random.default_rng(0), CELLS, phi.columns)
         known = facts(pool, phi, cells, batch)
         record["tasks"] = _tasks(pool, phi, known, order[:EXPLAINED])
         return Arrangement(order, scores, Reasons(pool, phi, known, order, heads), record)

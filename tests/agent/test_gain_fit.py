@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from agent.gain_fit import choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
+from agent.cells import Cells
+from agent.class_curves import ClassCurves
+from agent.gain_fit import MARGIN, choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
 from agent.gain_net import GainNet
 from agent.gain_rows import Rows
-from agent.gain_table import Cells, GainTable
-from model.progress import silent
+from agent.gain_table import GainTable
 from tests.agent.test_gain_worlds import concave, world
 
 
@@ -17,7 +20,7 @@ def test_noise_has_no_correlation_by_the_table() -> None:
         rng = np.random.default_rng(seed)
         w = world(rng, images=120)
         rows = Rows(w.row(w.batch(rng, 20, 20), 0.01 + 0.01 * rng.normal(), 0.005) for _ in range(12))
-        rhos.append(rho_of_table(rows, Cells.fit(w.phi, rng, 4), rng, rounds=2))
+        rhos.append(rho_of_table(rows, Cells.fit(w.phi, rng, 4), ClassCurves.none(), rng, rounds=2))
     assert abs(np.mean(rhos)) < 0.08
 
 
@@ -51,22 +54,36 @@ def test_a_level_learned_from_the_rest_gives_nothing() -> None:
 def test_a_planted_signal_is_seen_and_both_are_compared() -> None:
     rng = np.random.default_rng(0)
     w = world(rng)
-    fitted = choose(w.measure(24, concave(w, rng), 0.0005, rng), w.phi, rng, silent)
+    fitted = choose(w.measure(24, concave(w, rng), 0.0005, rng), w.described(), ClassCurves.none(), rng)
     assert fitted.rho_table > 0.7
-    assert fitted.rho == max(fitted.rho_table, fitted.rho_net)
+    assert fitted.rho == (fitted.rho_table if fitted.name == "table" else fitted.rho_net)
+    assert (fitted.name == "net") == (fitted.rho_net > fitted.rho_table + MARGIN)
     assert isinstance(fitted.model, GainTable if fitted.name == "table" else GainNet)
     assert fitted.rho_interval[0] < fitted.rho < fitted.rho_interval[1]
     assert fitted.sources == {"hindsight": 24}
 
 
+def test_pseudo_labels_are_not_judged_by() -> None:
+    """However well they can be predicted: their gains are not those of true labels."""
+    rng = np.random.default_rng(3)
+    w = world(rng)
+    rows = [replace(row, source="surrogate") for row in w.measure(24, concave(w, rng), 0.0005, rng)]
+    fitted = choose(rows, w.described(), ClassCurves.none(), rng)
+    assert np.isnan(fitted.rho)
+    assert fitted.name == "table"
+    out = folds([*rows, w.row(w.batch(rng), 0.0, group="b"), w.row(w.batch(rng), 0.1, group="b")], 2, rng)
+    assert not out[:, :24].any()
+    assert out[:, 24:].all()
+
+
 def test_few_rows_are_not_judged() -> None:
     rng = np.random.default_rng(1)
     w = world(rng)
-    fitted = choose(w.measure(4, concave(w, rng), 0.001, rng), w.phi, rng, silent)
+    fitted = choose(w.measure(4, concave(w, rng), 0.001, rng), w.described(), ClassCurves.none(), rng)
     assert fitted.name == "table"
     assert np.isnan([fitted.rho, *fitted.rho_interval, fitted.rho_table, fitted.rho_net]).all()
     alone = [w.row(w.batch(rng), 0.01 * k, 0.001, f"g{k}") for k in range(8)]
-    assert np.isnan(choose(alone, w.phi, rng, silent).rho)
+    assert np.isnan(choose(alone, w.described(), ClassCurves.none(), rng).rho)
 
 
 def test_folds_hold_out_pairs_of_a_group() -> None:

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.cells import Cells
 from agent.gain_rows import Rows
-from agent.gain_table import Cells, GainTable, nnls
+from agent.gain_table import GainTable
+from agent.nnls import nnls
 from tests.agent.test_gain_worlds import concave, world
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.gain_rows import Row, Rows
+from agent.phi import Phi
 
 Gain = Callable[[np.ndarray], float]
 
@@ -18,6 +19,11 @@ class World:
 
     phi: np.ndarray
     label: np.ndarray
+
+    def described(self) -> Phi:
+        """The images as a pool's description: standardised already."""
+        width = self.phi.shape[1]
+        return Phi(tuple(f"c{k}" for k in range(width)), self.phi, np.zeros(width), np.ones(width))
 
     def batch(self, rng: np.random.Generator, smallest: int = 10, largest: int = 50) -> np.ndarray:
         """Image rows of a batch that prefers some clusters."""

@@ -59,7 +59,7 @@ def test_weakness_prefers_the_weak_class() -> None:
     ranking = rank("weakness", pool)
     assert ranking.order.tolist() == [2, 1]
     np.testing.assert_allclose(ranking.scores, [1.8 * 0.88, 2.7 * 0.2], rtol=1e-6)
-    assert ranking.reasons == (
+    assert tuple(ranking.reasons) == (
         "weak class 'c1' (AP 0.12): 1.8 expected boxes",
         "weak class 'c0' (AP 0.80): 2.7 expected boxes",
     )
