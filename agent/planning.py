@@ -39,7 +39,7 @@ class PlanConfig:
 
     hindsight: int = 8
     """batches of labeled images"""
-    surrogates: int = 4
+    surrogates: int = 0
     """batches of the pool"""
     training: SurrogateConfig = field(default_factory=SurrogateConfig)
 

@@ -134,7 +134,7 @@ def _report(
     console.print(f"login {installation.username}   password {installation.password}", markup=False, highlight=False)
     shown = f"{after:.3f}" if after is not None else "unknown (no holdout)"
     console.print(f"mAP on the holdout: {before:.3f} before, {shown} after   ({newest.note})", highlight=False)
-    console.print(f"next to label, by {record['strategy']}:")
+    console.print(f"next to label, by {record['strategy']}: {record.get('why', '')}", markup=False, highlight=False)
     for place, (task, reason) in enumerate(zip(record["order"][:5], record["reasons"], strict=False), 1):
         console.print(f"  {place}. task {task}: {reason}", markup=False, highlight=False)
     result = {
@@ -143,6 +143,11 @@ def _report(
         "version": live.model_version,
         "map_before": round(before, 4),
         "map_after": round(after, 4) if after is not None else None,
+        "strategy": record["strategy"],
+        "why": record.get("why"),
+        "rho": record.get("rho"),
+        "variants": record["variants"],
+        "estimated_gain": record.get("gains", {}).get(record["strategy"]),
         "next_is_top": None,
         "order_matches": None,
         "seconds": round(seconds, 1),

@@ -216,7 +216,7 @@ class _Work:
         fit = FitConfig(
             epochs=s.train_epochs, min_steps=s.train_min_steps, batch=s.batch, image_size=image_size(s), seed=s.seed
         )
-        training = SurrogateConfig(batch=s.batch, seed=s.seed)
+        training = SurrogateConfig(steps=s.mgral_steps, batch=s.batch, seed=s.seed)
         plan = PlanConfig(s.mgral_hindsight, s.mgral_surrogates, training)
         return CycleConfig(fit, s.strategy, s.budget, s.seed, plan, s.mgral_time_budget)
 

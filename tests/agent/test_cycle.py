@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.cycle import COLD, CycleConfig, Watch, decide, learn, order
+from agent.cycle import COLD, CycleConfig, Watch, decide, learn, learn_once, look, prepare, rank
+from agent.gain_rows import Rows
 from agent.match_scores import Delta, Estimate
+from agent.planning import PlanConfig
+from agent.pool import Pool
+from agent.pool_store import PoolStore
+from agent.strategies.mgral import BASELINES
+from agent.surrogate import SurrogateConfig
+from agent.variants import Plan
 from model.dataset import Dataset, LabeledImage
 from model.detections import Detections
 from model.detector import Detector, FitConfig, Picture
 from model.evaluate import Metrics
+from model.progress import silent
 from model.scenes import write_scenes
 from model.versions import VersionStore
 from model.yolo import YoloDetector
@@ -140,25 +149,108 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path, scenes: Dataset, dete
     assert len(store.list()) == 1
 
 
-@pytest.mark.parametrize(("labeled", "strategy"), [(0, COLD), (6, "entropy"), (14, "entropy")])
+@pytest.mark.parametrize(("labeled", "strategy"), [(0, COLD), (6, "entropy"), (14, "entropy"), (6, "mgral")])
 def test_every_unlabeled_image_is_ordered_and_every_image_is_looked_at_once(
-    scenes: Dataset, detector: Detector, labeled: int, strategy: str
+    tmp_path: Path, scenes: Dataset, detector: Detector, labeled: int, strategy: str
 ) -> None:
-    pictures = [(image.id, image.path) for image in scenes.images]
+    paths = {image.id: image.path for image in scenes.images}
+    images = [(image, str(path)) for image, path in paths.items()]
+    known = set(list(paths)[:labeled])
     kept: list[int] = []
+    written: list[int] = []
     seen: list = []
-    config = CycleConfig(fit=QUICK.fit, strategy=strategy, budget=4)
-    ranking = order(
-        detector,
-        None,
-        lambda: pictures[:labeled],
-        lambda: pictures[labeled:],
-        (labeled, len(pictures) - labeled),
-        config,
-        watch(seen),
-        lambda image, _: kept.append(image),
-    )
-    assert sorted(ranking.order.tolist()) == [image for image, _ in pictures[labeled:]]
+    config = replace(QUICK, strategy=strategy)
+    store = PoolStore(tmp_path / "pool")
+
+    def see() -> Pool:
+        return look(
+            store,
+            detector,
+            "weights",
+            images,
+            lambda ids: ((image, paths[image]) for image in ids),
+            known,
+            None,
+            config,
+            watch(seen),
+            lambda image, _: kept.append(image),
+            lambda: written.extend(kept[len(written) :]),
+        )
+
+    pool = see()
+    ranking = rank(pool, Rows(), 1, config, watch(seen))
+    assert sorted(ranking.order.tolist()) == sorted(set(paths) - known)
     assert ranking.strategy == strategy
-    assert kept == [image for image, _ in pictures]
-    assert ("scan", len(pictures), len(pictures)) in seen
+    assert kept == written == list(paths)
+    assert ("scan", len(paths), len(paths)) in seen
+    again = see()  # nothing is looked at twice
+    assert kept == list(paths)
+    np.testing.assert_array_equal(again.ids, pool.ids)
+    np.testing.assert_array_equal(again.descriptors, pool.descriptors)
+
+
+def test_a_cycle_that_was_interrupted_does_not_learn_again(tmp_path: Path, scenes: Dataset, detector: Detector) -> None:
+    store = start(tmp_path, detector)
+    serving = store.list()[0]
+    folder = tmp_path / "cycle"
+    (folder / "images").mkdir(parents=True)
+    (folder / "plan.json").write_text("of another cycle")
+    seen: list = []
+    first = learn_once(folder, store, serving, detector, scenes, QUICK, watch(seen))
+    assert not (folder / "plan.json").exists()
+    assert (folder / "images").exists()
+    seen.clear()
+    again = learn_once(folder, store, serving, detector, scenes, QUICK, watch(seen))
+    assert not seen
+    assert again.version.name == first.version.name
+    for name in ("promote", "reason", "seconds", "updates", "gain"):
+        assert getattr(again, name) == getattr(first, name), name
+    assert again.metrics is not None
+    assert first.metrics is not None
+    assert (again.metrics.map, again.metrics.per_class) == (first.metrics.map, first.metrics.per_class)
+    assert again.earlier is None  # the first version was trained on nothing that is known here
+    other = learn_once(folder, store, serving, detector, scenes, replace(QUICK, seed=1), watch(seen))
+    assert other.version.name != first.version.name
+    assert len(store.list()) == 3
+
+
+def test_the_inner_loop_takes_up_where_it_was_left(tmp_path: Path, detector: Detector) -> None:
+    scenes = write_scenes(tmp_path / "scenes", 40, seed=5)
+    labeled = scenes.subset([image.id for image in scenes.images[:30]])
+    folder = tmp_path / "cycle"
+    (folder / "images").mkdir(parents=True)
+    for image in labeled.images:
+        (folder / "images" / image.path.name).write_bytes(image.path.read_bytes())
+    store = start(tmp_path, detector)
+    plan = PlanConfig(hindsight=2, training=SurrogateConfig(steps=1, batch=4))
+    config = replace(QUICK, strategy="mgral", plan=plan, seconds=1000.0)
+    learned = learn_once(folder, store, store.list()[0], detector, labeled, config, watch([]))
+    paths = {image.id: image.path for image in scenes.images}
+    pool = Pool.scan(
+        learned.detector,
+        [(image.id, image.path) for image in scenes.images[30:]],
+        labeled_encodings=learned.detector.encode([image.path for image in labeled.images]),
+        class_ap=np.full(len(scenes.names), -1.0),
+        total=10,
+    )
+
+    def fetch(ids: list[int]) -> list[tuple[int, bytes]]:
+        return [(image, paths[image].read_bytes()) for image in ids]
+
+    def go() -> Plan:
+        return prepare(folder, labeled, pool, learned.detector, learned, detector, fetch, config, watch([]))
+
+    first = go()
+    assert [variant.kind for variant in first.variants] == ["control", "random", "weakness"]
+    for index in range(3):
+        first.run(index, silent)
+    again = go()
+    assert not again.pending(controls=True)
+    assert not again.pending(controls=False)
+    rows = Rows(again.rows())
+    assert [row.source for row in rows] == ["hindsight", "hindsight"]
+    ranking = rank(pool, rows, again.cycle + 1, config, watch([]))
+    assert ranking.details["rows"] == {"hindsight": 2}
+    assert ranking.details["chosen"] in (*BASELINES, "mgral")
+    assert ranking.details["why"]
+    assert set(ranking.details["gains"]) >= set(BASELINES)

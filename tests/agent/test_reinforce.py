@@ -208,7 +208,13 @@ def test_training_stops_when_nothing_improves() -> None:
     phi = np.ones((50, 6), np.float32)
     seen: list[int] = []
     config = ReinforceConfig(updates=100, chunks=2, episodes=2, check=2, patience=3)
-    _, curve = train_policy(phi, table, 5, config, None, 0, lambda done, _total, **_: seen.append(done))
+
+    def note(done: int, total: int, **figures: float) -> None:
+        assert total == 100
+        assert "reward" in figures
+        seen.append(done)
+
+    _, curve = train_policy(phi, table, 5, config, None, 0, note)
     assert seen == [1, 2, 3, 4, 5, 6]
     assert len(curve.rewards) == 6
     assert [update for update, _ in curve.values] == [0, 2, 4, 6]

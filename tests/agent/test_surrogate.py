@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from agent.match_table import MatchTable
-from agent.surrogate import Curve, SurrogateConfig, ramp_up, train_variant
+from agent.surrogate import Cost, Curve, SurrogateConfig, ramp_up, train_variant
 from model.dataset import Dataset
 from model.detector import FitConfig
 from model.learner import Learner, average
 from model.progress import Cancelled
 from model.yolo import YoloDetector
-from tests.model.made import SIDE, squares, state
+from tests.model.made import SIDE, cancel, squares, state
 
 QUICK = SurrogateConfig(steps=2, every=1, batch=4, momentum=0.5, confidence=0.01)
 
@@ -97,7 +97,7 @@ def test_the_loss_is_the_supervised_one_and_the_ramped_unsupervised_one(
 
 
 @pytest.mark.parametrize("cost", ["full", "frozen", "cached"])
-def test_the_same_seed_gives_the_same_curve(data: Dataset, detector: YoloDetector, cost: str) -> None:
+def test_the_same_seed_gives_the_same_curve(data: Dataset, detector: YoloDetector, cost: Cost) -> None:
     config = replace(QUICK, cost=cost)
     labeled, batch, evaluation = parts(data)
     torch.manual_seed(1)
@@ -111,7 +111,7 @@ def test_the_same_seed_gives_the_same_curve(data: Dataset, detector: YoloDetecto
 
 
 @pytest.mark.parametrize("cost", ["frozen", "cached"])
-def test_only_the_head_learns(data: Dataset, detector: YoloDetector, cost: str) -> None:
+def test_only_the_head_learns(data: Dataset, detector: YoloDetector, cost: Cost) -> None:
     before = state(detector)
     learner = Learner(detector, learning_rate=1e-3, frozen=True)
     head = f"model.{len(detector.module.model) - 1}."
@@ -148,6 +148,7 @@ def test_a_stop_ends_the_training_at_a_measurement(data: Dataset, detector: Yolo
     asked: list[int] = []
 
     def stop(step: int, table: MatchTable) -> bool:
+        assert len(table) == 8
         asked.append(step)
         return step == 2
 
@@ -158,9 +159,6 @@ def test_a_stop_ends_the_training_at_a_measurement(data: Dataset, detector: Yolo
 
 
 def test_cancelling_is_let_through(data: Dataset, detector: YoloDetector) -> None:
-    def cancel(done: int, total: int, **figures: float) -> None:
-        raise Cancelled
-
     labeled, batch, evaluation = parts(data)
     with pytest.raises(Cancelled):
         train_variant(detector, labeled, batch, evaluation, QUICK, labels=True, report=cancel)

@@ -141,7 +141,7 @@ def test_a_variant_without_its_control_is_refused(data: Dataset, detector: YoloD
     assert plan.pending(controls=True) == [0, 1]
 
 
-def test_an_unfinished_plan_is_no_plan(plan: Plan, tmp_path: Path) -> None:
+def test_an_unfinished_plan_is_no_plan(tmp_path: Path) -> None:
     (tmp_path / "data.json").write_text(json.dumps({}))
     with pytest.raises(FileNotFoundError):
         Plan.load(tmp_path)

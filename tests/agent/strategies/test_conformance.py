@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from agent import strategies
 from agent.pool import Pool
-from agent.strategies import Pointwise, Ranking
+from agent.reinforce import ReinforceConfig
+from agent.strategies import Pointwise, Ranking, mgral
 from tests.agent.pools import found, on_a_line, pool_of, random_pool
 
 ARRAYS = ("ids", "encodings", "descriptors", "expected", "labeled_encodings", "class_ap")
@@ -30,6 +32,14 @@ POOLS: dict[str, Callable[[], Pool]] = {
     "empty": lambda: random_pool(0),
     "empty, nothing labeled": lambda: random_pool(0, labeled=0),
 }
+
+
+@pytest.fixture(autouse=True)
+def quick_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent learns for a moment only; how well it learns is tested elsewhere."""
+    learning = ReinforceConfig(updates=2, chunks=2, episodes=4, imitation=1, check=1)
+    monkeypatch.setattr(mgral, "MgralConfig", partial(mgral.MgralConfig, learning))
+
 
 every_strategy = pytest.mark.parametrize("name", strategies.names())
 every_pool = pytest.mark.parametrize("kind", POOLS)
