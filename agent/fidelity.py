@@ -84,7 +84,7 @@ def measure(
     for name, sources in SOURCES.items():
         figures[name] = _against(gains, Rows(row for row in rows if row.source in sources), start, phi)
     figures["descriptors"] = {
-        column: round(spearman(gains, [float(phi.values[rows, k].mean()) for rows in start.batches]), 3)
+        column: _told(spearman(gains, [float(phi.values[rows, k].mean()) for rows in start.batches]))
         for k, column in enumerate(phi.columns)
         if not column.startswith("component_")
     }
@@ -161,7 +161,7 @@ def _retrain(
         watch("retrain", number, len(wanted), map=maps[seed, k])
     gains = np.array([[maps[s, k] - maps[s, CONTROL] for k in range(len(start.batches))] for s in range(config.seeds)])
     pairs = [(a, b) for a in range(config.seeds) for b in range(a)]
-    ceiling = round(float(np.mean([spearman(gains[a], gains[b]) for a, b in pairs])), 3) if pairs else None
+    ceiling = _told(float(np.mean([spearman(gains[a], gains[b]) for a, b in pairs]))) if pairs else None
     return gains.mean(axis=0), ceiling
 
 
@@ -203,11 +203,16 @@ def _against(gains: np.ndarray, rows: Rows, start: _Start, phi: Phi) -> dict[str
     return {
         "rows": len(rows),
         "model": fitted.name,
-        "rho": round(spearman(gains, estimates), 3),
-        "rho_interval": [round(low, 3), round(high, 3)],
-        "rho_held_out": None if np.isnan(fitted.rho) else round(fitted.rho, 3),
+        "rho": _told(spearman(gains, estimates)),
+        "rho_interval": [_told(low), _told(high)],
+        "rho_held_out": _told(fitted.rho),
         "estimates": [round(value, 5) for value in estimates],
     }
+
+
+def _told(value: float) -> float | None:
+    """A figure for JSON, which knows no nan."""
+    return None if np.isnan(value) else round(value, 3)
 
 
 def spearman(a: Iterable[float], b: Iterable[float]) -> float:

@@ -23,6 +23,7 @@ TABLE_ROUNDS = 8
 NET_ROUNDS = 3
 CELLS = 16
 MARGIN = 0.1  # of rho
+NET_FEWEST = 30  # rows of true labels: of ten, chance lets the net look better
 REFITS = 20
 REFITS_HELD_OUT = 5  # enough for a mean
 
@@ -83,7 +84,7 @@ def choose(
 ) -> Fitted:
     """Hold rows out of both kinds of model, and fit the kind that predicts them better to all rows.
 
-    The net knows nothing but its rows, so it has to predict better by MARGIN.
+    The net knows nothing but its rows, so it needs NET_FEWEST of them and has to predict better by MARGIN.
 
     Args:
         rows: under the pool's columns (`Rows.aligned`).
@@ -101,7 +102,7 @@ def choose(
         report(1, 3, rho_table=rho_table)
         rho_net = rho_of_net(rows, rng)
         report(2, 3, rho_table=rho_table, rho_net=rho_net)
-    net = bool(rho_net > rho_table + MARGIN)
+    net = bool(count >= NET_FEWEST and rho_net > rho_table + MARGIN)
     model: GainModel = (
         GainNet.fit(rows, rng) if net else GainTable.on(rows, cells, classes, rng, len(phi.columns), REFITS)
     )

@@ -36,7 +36,7 @@ class SurrogateConfig:
 
     cost: Cost = "full"
     """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
-    steps: int = 40
+    steps: int = 30
     """updates, at most"""
     batch: int = 16
     """images an update: half from the labeled images, half from the variant's batch"""

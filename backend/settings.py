@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """batches of labeled images that a cycle measures for the agent"""
     mgral_surrogates: int = Field(0, ge=0)
     """batches of unlabeled images that a cycle measures for the agent"""
-    mgral_steps: int = Field(40, ge=1)
+    mgral_steps: int = Field(30, ge=1)
     """weight updates of each"""
     mgral_time_budget: float = Field(0.0, ge=0)
     """seconds of one worker that these may take, fewer are measured where they would take more; 0: 1.5 times what the

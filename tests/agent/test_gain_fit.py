@@ -7,7 +7,7 @@ import pytest
 
 from agent.cells import Cells
 from agent.class_curves import ClassCurves
-from agent.gain_fit import MARGIN, choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
+from agent.gain_fit import choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
 from agent.gain_net import GainNet
 from agent.gain_rows import Rows
 from agent.gain_table import GainTable
@@ -57,7 +57,7 @@ def test_a_planted_signal_is_seen_and_both_are_compared() -> None:
     fitted = choose(w.measure(24, concave(w, rng), 0.0005, rng), w.described(), ClassCurves.none(), rng)
     assert fitted.rho_table > 0.7
     assert fitted.rho == (fitted.rho_table if fitted.name == "table" else fitted.rho_net)
-    assert (fitted.name == "net") == (fitted.rho_net > fitted.rho_table + MARGIN)
+    assert fitted.name == "table"  # 24 rows are too few for the net
     assert isinstance(fitted.model, GainTable if fitted.name == "table" else GainNet)
     assert fitted.rho_interval[0] < fitted.rho < fitted.rho_interval[1]
     assert fitted.sources == {"hindsight": 24}
