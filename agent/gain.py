@@ -26,6 +26,10 @@ class GainModel(ABC):
         What all refits are unsure of alike cancels in the difference of two batches, refit by refit.
         """
 
+    def relative(self, sums: np.ndarray) -> np.ndarray:
+        """(E, R) `draws` less what the model doubts for all batches alike: what tells batches apart, and how surely."""
+        return self.draws(sums)
+
     def read(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(E,) mean and (E,) standard deviation of the gains of E batches over the refits."""
         gains = self.draws(sums)

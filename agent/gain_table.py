@@ -24,6 +24,7 @@ CONTENT_SPREADS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """The same for how much the content of batches makes their gains differ."""
 
 REWEIGHTS = 2
+UNKNOWN_SPREAD = 0.3  # of cells and classes about what they have in common, before it was measured
 UNKNOWN_GAIN = 0.01  # mAP; of a batch, before any was measured
 
 
@@ -39,9 +40,11 @@ class GainTable(GainModel):
         classes: C of them.
         knots: (K,) counts at which T bends, from half an even share of a batch up to the largest batch measured.
         weights: (M * K + C + F, R) W, cell by cell, V, and w.
+        levels: (R,) what each refit is multiplied by so that all agree on the worth of a usual batch.
     """
 
     def __init__(self, cells: Cells, classes: ClassCurves, knots: np.ndarray, weights: np.ndarray) -> None:
+        self.levels = np.ones(weights.shape[1])
         self.cells = cells
         self.classes = classes
         self.knots = knots
@@ -84,7 +87,11 @@ class GainTable(GainModel):
         knots = even * 2.0 ** np.arange(-1, max(np.ceil(np.log2(max(sizes) / even)), 0) + 1)
         table = cls(cells, classes, knots, np.zeros((len(cells.centres) * len(knots) + len(classes) + width, 0)))
         design = np.concatenate([np.zeros((0, len(table.weights))), *(table._of_row(row) for row in rows)])
-        table.weights = _Fit(design, rows, table._units(even, float(np.mean(sizes))), rng).refits(refits)
+        size = float(np.mean(sizes))
+        table.weights = _Fit(design, rows, table._units(even, size), rng).refits(refits)
+        spread = np.tile(np.minimum(even, knots), len(cells.centres))
+        usual = np.concatenate([spread, classes.worth(size * classes.usual), np.zeros(width)]) @ table.weights
+        table.levels = usual.mean() / np.maximum(usual, 1e-3 * usual.mean())
         return table
 
     def predict(self, rows: Sequence[Row]) -> np.ndarray:
@@ -126,6 +133,11 @@ class GainTable(GainModel):
         """(E, R) gains by each refit."""
         return self.design(sums) @ self.weights
 
+    def relative(self, sums: np.ndarray) -> np.ndarray:
+        """(E, R) gains by each refit, all brought to one level: how much batches of the usual size are worth is often
+        known less surely than which of them is worth more, and must not make every batch look worthless."""
+        return self.draws(sums) * self.levels
+
     def table(self, size: int) -> np.ndarray:
         """(M, size + 1) T in mAP, the mean over the refits, for 0 to `size` images in a cell; w apart."""
         cells = len(self.cells.centres)
@@ -149,7 +161,7 @@ class _Fit:
         self.x = design * self.scale
         curve = self.x[:, ~self.free].sum(axis=1)
         self.level, self.level_error = 1.0, 1.0
-        self.spread = np.where(self.free, CONTENT_SPREADS[0], 1.0)
+        self.spread = np.where(self.free, CONTENT_SPREADS[0], UNKNOWN_SPREAD)
         self.noise: Noise | None = None
         if n:
             noise = Noise.of(rows, self.gains - self.gains.mean())

@@ -78,9 +78,10 @@ def log_likelihood(scores: torch.Tensor, batches: torch.Tensor) -> torch.Tensor:
 
 
 def lower_bound(gains: GainModel, sums: np.ndarray) -> np.ndarray:
-    """(E,) gains that E batches, given their sums of codes (E, K), are likely to reach: mean - κ std."""
-    mean, std = gains.read(sums)
-    return mean - KAPPA * std
+    """(E,) gains that E batches, given their sums of codes (E, K), are likely to reach: mean - κ std over the refits,
+    less what these doubt for all batches alike."""
+    drawn = gains.relative(sums)
+    return drawn.mean(axis=1) - KAPPA * drawn.std(axis=1, ddof=1)
 
 
 class RankedRows(NamedTuple):

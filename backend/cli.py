@@ -217,9 +217,7 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
 @click.option("--weights", default="starter", show_default=True, help="What the first training starts from.")
 @click.option("--initial", default=40, show_default=True, help="Labeled images at the start.")
 @click.option("--batch", default=24, show_default=True, help="Images a fresh batch.")
-@click.option(
-    "--batches", default=20, show_default=True, help="Fresh batches to label and retrain on."
-)
+@click.option("--batches", default=20, show_default=True, help="Fresh batches to label and retrain on.")
 @click.option("--seeds", default=2, show_default=True, help="Retrains of each; two or more tell the ceiling.")
 @click.option("--hindsight", default=20, show_default=True, help="Batches of labeled images that are measured.")
 @click.option("--surrogates", default=20, show_default=True, help="Batches that are measured with pseudo-labels.")

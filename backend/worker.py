@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import signal
+import sys
 
 from rq import Worker
 
@@ -16,6 +19,16 @@ MAINTENANCE_SECONDS = 10
 WORKER_TTL = 30
 
 
+class MgralWorker(Worker):
+    """An RQ worker whose job dies with it: the job of a killed worker would go on unseen and hold its locks."""
+
+    def setup_work_horse_signals(self) -> None:
+        """Called in the job's process before the job."""
+        super().setup_work_horse_signals()
+        if sys.platform == "linux":
+            ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def worker(jobs: Jobs) -> Worker:
     """An RQ worker of both queues, the low one last, that soon finds the jobs of workers that were killed.
 
@@ -25,7 +38,7 @@ def worker(jobs: Jobs) -> Worker:
     most 15, then the first of RETRY_SECONDS; with RQ's defaults (30 s, 600 s, 420 s) 90 s plus up to 13.5 minutes.
     """
     logging.getLogger("rq.worker").addFilter(_quiet)
-    return Worker(
+    return MgralWorker(
         [jobs.queue, jobs.low],
         connection=jobs.connection,
         job_monitoring_interval=MONITOR_SECONDS,

@@ -89,9 +89,9 @@ class Mgral(Strategy):
         )
         ranked = rank_rows(policy, phi.values, fitted.model, budget, SHUFFLES, seed)
         drawn[self.name] = _draws(fitted, phi, ranked.batch)
+        better = _draws(fitted, phi, ranked.batch, relative=True) - _draws(fitted, phi, batches[best], relative=True)
         record |= {"gains": _gains(drawn), "learning_curve": _curve(curve)}
         gained = record["gains"][self.name]
-        better = drawn[self.name] - drawn[best]
         margin = float(better.mean() - KAPPA * better.std(ddof=1))
         told = f"mgral {gained[0]:+.4f} ± {gained[1]:.4f} mAP, {best} {record['gains'][best][0]:+.4f}, {known}"
         if self.config.never_worse and margin < 0:
@@ -125,10 +125,10 @@ class Mgral(Strategy):
         return Arrangement(order, scores, Reasons(pool, phi, known, order, heads), record)
 
 
-def _draws(fitted: Fitted, phi: Phi, batch: np.ndarray) -> np.ndarray:
+def _draws(fitted: Fitted, phi: Phi, batch: np.ndarray, *, relative: bool = False) -> np.ndarray:
     """(R,) estimates of a batch's ΔmAP, one a refit; the same refits for every batch."""
-    codes = fitted.model.codes(np.asarray(phi.values[batch]))
-    return fitted.model.draws(codes.sum(axis=0, dtype=np.float64)[None])[0]
+    sums = fitted.model.codes(np.asarray(phi.values[batch])).sum(axis=0, dtype=np.float64)[None]
+    return (fitted.model.relative(sums) if relative else fitted.model.draws(sums))[0]
 
 
 def _gains(drawn: dict[str, np.ndarray]) -> dict[str, list[float]]:
