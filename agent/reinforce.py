@@ -42,7 +42,7 @@ class ReinforceConfig:
         patience: measurements without improvement after which training ends.
     """
 
-    updates: int = 200
+    updates: int = 300
     chunks: int = 8
     episodes: int = 32
     learning_rate: float = 5e-3
@@ -50,7 +50,7 @@ class ReinforceConfig:
     gradient_norm: float = 1.0
     imitation: int = 20
     check: int = 5
-    patience: int = 20
+    patience: int = 30
 
     def __post_init__(self) -> None:
         if self.episodes < 2:

@@ -249,14 +249,15 @@ class _Work:
         self.progress("fetch", 0, 1)
         tasks = list(self.studio.tasks(self.project))
         pool = self.look(tasks, labeled, serving)
-        rows, trained = self.gain_rows(), None
+        rows, trained, number = self.gain_rows(), None, serving.number
         if cycle is not None and self.cycle.strategy == Mgral.name and len(pool):
             plan = self.inner_loop(cycle, {task.id: task for task in tasks}, pool, serving)
             rows = Rows([row for row in rows if 0 < plan.cycle - row.cycle <= KEEP_CYCLES] + plan.rows())
             rows.save(self.rows_file)
+            number = plan.cycle
             trained = sum(plan.done(k) for k in range(len(plan.variants)))
         config = self.cycle if labeled else replace(self.cycle, strategy=COLD)
-        ranking = order(pool, rows, serving.number, config, self.progress)
+        ranking = order(pool, rows, number, config, self.progress)
         strategy = ranking.details.get("chosen", ranking.strategy)
         name = self.published.next_name(serving.name)
         self.published.predictions_file(name).unlink(missing_ok=True)  # of a try that crashed
