@@ -24,7 +24,7 @@ from backend.studio import Studio
 from model.dataset import Dataset
 from model.scenes import write_scenes
 
-AUTO_RETRAIN = 24  # annotations; only the test of it submits so many
+AUTO_RETRAIN = 36  # annotations; only the test of it submits so many
 TRAINING = {
     "IMAGE_SIZE": "128",
     "TRAIN_EPOCHS": "1",

@@ -70,7 +70,9 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     shutil.copytree(folder, tmp_path / "cycle")
     train = project.jobs.last("train", project.id)
     assert train is not None
-    pids: dict[str | None, int | None] = {worker.name: worker.pid for worker in Worker.all(connection=project.jobs.connection)}
+    pids: dict[str | None, int | None] = {
+        worker.name: worker.pid for worker in Worker.all(connection=project.jobs.connection)
+    }
     helper = next(name for name in workers if stack.processes[name].pid != pids[train.worker_name])
 
     def helps() -> bool:

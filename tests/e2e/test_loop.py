@@ -132,7 +132,7 @@ def test_roll_back_brings_back_boxes_and_order(make_project: Callable[..., Proje
 
 
 def test_training_starts_by_itself_after_enough_annotations(make_project: Callable[..., Project]) -> None:
-    project = make_project("auto", images=32)
+    project = make_project("auto", images=40)
     project.connect()
     project.wait("rank")
     tasks = list(project.annotator.by_task)
