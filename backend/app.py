@@ -126,6 +126,7 @@ def create_app(settings: Settings | None = None) -> Flask:
                 {"name": v.name, "metrics": v.metrics, "note": v.note} for v in store_of(settings, project).list()
             ],
             jobs=[describe(job) for job in running],
+            variants=[describe(job) for job in jobs.variants(project)],
         )
 
     @app.post("/api/projects/<int:project>/cancel")
