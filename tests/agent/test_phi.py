@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.phi import describe_pool
+from agent.phi import LIMIT, describe_pool
 from agent.pool import Pool
 from tests.agent.pools import found, pool_of, random_pool
 
@@ -29,14 +29,14 @@ def test_columns_are_standardised_over_the_pool(width: int) -> None:
     rows = raw(pool)
     spread = rows.std(axis=0)
     wanted = (rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    np.testing.assert_allclose(phi.values, wanted.clip(-5, 5), atol=1e-4)
+    np.testing.assert_allclose(phi.values, wanted.clip(-LIMIT, LIMIT), atol=1e-4)
     np.testing.assert_array_equal(phi.values[:, 12 + width :], 0)
 
 
 def test_outliers_are_clipped() -> None:
-    pool = pool_of([found([[0.5]])] * 100, [[0.0]] * 99 + [[1e6]])
+    pool = pool_of([found([[0.5]])] * 400, [[0.0]] * 399 + [[1e6]])
     component = describe_pool(pool).values[:, -8]
-    assert component.max() == 5
+    assert component.max() == LIMIT
     assert component.min() > -1
 
 
