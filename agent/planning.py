@@ -19,8 +19,7 @@ from agent.match_table import MatchTable
 from agent.phi import describe_pool
 from agent.pool import Pool
 from agent.proposals import propose
-from agent.surrogate import SurrogateConfig
-from agent.variants import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, Variant
+from agent.variants import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
 from model.dataset import Dataset, LabeledImage
 from model.detections import Detections
 from model.detector import Detector, FitConfig

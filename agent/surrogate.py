@@ -12,12 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from agent.match_table import MatchTable
+from agent.variants import SurrogateConfig
 from model.dataset import Dataset
 from model.images import load_image
 from model.learner import Learner
@@ -25,37 +25,8 @@ from model.progress import Report, silent
 from model.training import Sample, Samples, strong
 from model.yolo import YoloDetector
 
-Cost = Literal["full", "frozen", "cached"]
 VIEWS = 4  # of each image, where features are cached
 NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student
-
-
-@dataclass(frozen=True)
-class SurrogateConfig:
-    """How a variant is trained."""
-
-    cost: Cost = "full"
-    """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
-    steps: int = 30
-    """updates, at most"""
-    batch: int = 16
-    """images an update: half from the labeled images, half from the variant's batch"""
-    learning_rate: float = 1e-3
-    """after the warm-up; constant, because a stop may come at any time and the teacher averages the noise out"""
-    momentum: float = 0.9
-    """of the teacher"""
-    confidence: float = 0.5
-    """pseudo-labels score at least this"""
-    ramp: float = 0.4
-    """share of the steps over which w(t) rises to `weight`"""
-    weight: float = 1.0
-    """w(t) at its height"""
-    every: int = 10
-    """updates between two measurements"""
-    patience: int = 2
-    """measurements without a change of ΔmAP by more than `tolerance` after which a variant stops"""
-    tolerance: float = 0.003
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,16 +20,45 @@ from agent.gain_rows import Row
 from agent.match_table import MatchTable
 from agent.phi import Phi
 from agent.pool import Pool
-from agent.surrogate import SurrogateConfig, train_variant
 from model.atomic import write_file
 from model.dataset import Dataset
 from model.detector import Detector, open_detector
 from model.progress import Report
-from model.yolo import YoloDetector
 
 RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP
 HINDSIGHT, SURROGATE = "hindsight", "surrogate"  # groups, and the sources of their rows
 LAST = 2  # measurements that a gain is the mean of: one alone is noisier
+
+
+Cost = Literal["full", "frozen", "cached"]
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """How a variant is trained."""
+
+    cost: Cost = "full"
+    """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
+    steps: int = 30
+    """updates, at most"""
+    batch: int = 16
+    """images an update: half from the labeled images, half from the variant's batch"""
+    learning_rate: float = 1e-3
+    """after the warm-up; constant, because a stop may come at any time and the teacher averages the noise out"""
+    momentum: float = 0.9
+    """of the teacher"""
+    confidence: float = 0.5
+    """pseudo-labels score at least this"""
+    ramp: float = 0.4
+    """share of the steps over which w(t) rises to `weight`"""
+    weight: float = 1.0
+    """w(t) at its height"""
+    every: int = 10
+    """updates between two measurements"""
+    patience: int = 2
+    """measurements without a change of ΔmAP by more than `tolerance` after which a variant stops"""
+    tolerance: float = 0.003
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,6 +227,9 @@ class Plan:
 
         Raises ValueError where it is not.
         """
+        from agent.surrogate import train_variant  # torch takes seconds to import: only where something is trained
+        from model.yolo import YoloDetector
+
         start = time.monotonic()
         variant = self.variants[index]
         group = self.groups[variant.group]

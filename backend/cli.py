@@ -19,6 +19,9 @@ from backend.studio import StudioError
 from model.detector import WeightsError
 from model.versions import VersionError
 
+# Before torch is loaded: its threads spin while they wait, which on a busy machine costs up to 50 times.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 FAULTS = (StudioError, LabelConfigError, WeightsError, VersionError)
 
 
@@ -254,7 +257,6 @@ def fidelity(
     from model.dataset import Dataset
     from model.detector import FitConfig, open_detector
 
-    _quiet()
     if not (data / "annotations.json").exists():
         raise click.ClickException(f"{data}: no annotations.json; give a directory with annotations.json and images/")
     pool, evaluation = Dataset.from_coco(data / "annotations.json", data / "images").pool_and_evaluation()
@@ -314,13 +316,7 @@ def demo(data: Path | None, check: bool) -> None:
     sys.exit(run(data, check))
 
 
-def _quiet() -> None:
-    # Before torch is loaded: its threads spin while they wait, which on a busy machine costs up to 50 times.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def _start() -> Settings:
-    _quiet()
     settings = get_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -24,8 +24,7 @@ from agent.pool import Pool
 from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.strategies import Ranking
 from agent.strategies.mgral import UNTRUSTED, Mgral
-from agent.surrogate import SurrogateConfig
-from agent.variants import Plan
+from agent.variants import Plan, SurrogateConfig
 from backend.fanout import fan_out, run_claimed
 from backend.labels import LabelConfig, LabelConfigError, boxes, regions
 from backend.pictures import Pictures

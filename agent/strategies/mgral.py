@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agent.cells import Cells
 from agent.explain import Facts, Reasons, facts
-from agent.gain_fit import Fitted, fit_gains
 from agent.gain_rows import Row, Rows
 from agent.phi import Phi, describe_pool
-from agent.policy import KAPPA, rank_rows
 from agent.pool import Pool
-from agent.reinforce import Curve, ReinforceConfig, train_policy
 from agent.strategies.base import Arrangement, Ranking, Strategy, get, register
 from model.progress import Report, silent
+
+if TYPE_CHECKING:
+    from agent.gain_fit import Fitted
+    from agent.reinforce import Curve, ReinforceConfig
 
 BASELINES = ("random", "least_confidence", "margin", "entropy", "coreset", "kmeanspp", "weakness", "two_stage")
 
@@ -42,7 +43,8 @@ CELLS = 8  # that images are told apart by in reasons
 class MgralConfig:
     """How the agent learns, and what the benchmark's ablations turn off."""
 
-    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    reinforce: ReinforceConfig | None = None
+    """how the policy is trained; None: as `ReinforceConfig` says"""
     never_worse: bool = True
     """whether a baseline takes over where the agent's batch is not better"""
 
@@ -65,6 +67,11 @@ class Mgral(Strategy):
 
     def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> Arrangement:
         """See `Strategy.arrange`."""
+        # torch takes seconds to import, and whoever lists the strategies does not need it
+        from agent.gain_fit import fit_gains
+        from agent.policy import KAPPA, rank_rows
+        from agent.reinforce import ReinforceConfig, train_policy
+
         phi = describe_pool(pool)
         if not budget:
             why = f"a batch of 0 images gains nothing: {UNTRUSTED} orders"
@@ -85,7 +92,13 @@ class Mgral(Strategy):
         best = max(BASELINES, key=lambda name: float(drawn[name].mean()))
         seed = int(rng.integers(2**31))
         policy, curve = train_policy(
-            phi.values, fitted.model, budget, self.config.reinforce, batches[best], seed, self.report
+            phi.values,
+            fitted.model,
+            budget,
+            self.config.reinforce or ReinforceConfig(),
+            batches[best],
+            seed,
+            self.report,
         )
         ranked = rank_rows(policy, phi.values, fitted.model, budget, SHUFFLES, seed)
         drawn[self.name] = _draws(fitted, phi, ranked.batch)

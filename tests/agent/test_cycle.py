@@ -16,8 +16,7 @@ from agent.planning import PlanConfig
 from agent.pool import Pool
 from agent.pool_store import PoolStore
 from agent.strategies.mgral import BASELINES
-from agent.surrogate import SurrogateConfig
-from agent.variants import Plan
+from agent.variants import Plan, SurrogateConfig
 from model.dataset import Dataset, LabeledImage
 from model.detections import Detections
 from model.detector import Detector, FitConfig, Picture

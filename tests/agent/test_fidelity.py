@@ -11,7 +11,7 @@ import pytest
 from agent import fidelity
 from agent.fidelity import FidelityConfig, interval, measure, spearman
 from agent.planning import PlanConfig
-from agent.surrogate import SurrogateConfig
+from agent.variants import SurrogateConfig
 from model.dataset import Dataset
 from model.detector import FitConfig
 from model.progress import Cancelled

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from agent.match_table import MatchTable
-from agent.surrogate import Cost, Curve, SurrogateConfig, ramp_up, train_variant
+from agent.surrogate import Curve, ramp_up, train_variant
+from agent.variants import Cost, SurrogateConfig
 from model.dataset import Dataset
 from model.detector import FitConfig
 from model.learner import Learner, average

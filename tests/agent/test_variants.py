@@ -12,8 +12,7 @@ from agent import surrogate, variants
 from agent.match_table import MatchTable
 from agent.planning import Hindsight, PlanConfig, cost, look_back, make_plan
 from agent.pool import Pool
-from agent.surrogate import SurrogateConfig
-from agent.variants import Plan
+from agent.variants import Plan, SurrogateConfig
 from model.dataset import Dataset, in_holdout
 from model.detector import FitConfig
 from model.evaluate import evaluate
