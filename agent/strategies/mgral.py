@@ -73,8 +73,8 @@ class Mgral(Strategy):
         from agent.reinforce import ReinforceConfig, train_policy
 
         phi = describe_pool(pool)
-        if not budget:
-            why = f"a batch of 0 images gains nothing: {UNTRUSTED} orders"
+        if not budget or budget >= len(pool):
+            why = f"{budget} of {len(pool)} images leave nothing to choose: {UNTRUSTED} orders"
             return self._baseline(pool, phi, budget, get(UNTRUSTED).rank(pool, budget, rng), why, {})
         fitted = fit_gains(pool, phi, self.rows, self.cycle, rng)
         baselines = {name: get(name).rank(pool, budget, rng) for name in BASELINES}

@@ -148,7 +148,7 @@ def test_an_unfinished_plan_is_no_plan(tmp_path: Path) -> None:
 
 def test_a_variant_stops_early_on_a_plateau(data: Dataset, detector: YoloDetector, tmp_path: Path) -> None:
     plan = plan_of(data, detector, tmp_path / "cycle")
-    flat = SurrogateConfig(steps=8, every=1, batch=4, patience=2, tolerance=1.0)
+    flat = SurrogateConfig(steps=5, every=1, batch=4, patience=2, tolerance=1.0)
     group = plan.groups["hindsight"]
     plan.groups["hindsight"] = variants.Group(group.labeled, group.evaluation, flat)
     plan.run(0, silent)

@@ -28,7 +28,8 @@ from tests.e2e.conftest import TRAINING, Project, until
 AGENT = TRAINING | {
     "MGRAL_HINDSIGHT": "5",
     "MGRAL_SURROGATES": "0",
-    "MGRAL_STEPS": "8",
+    "MGRAL_STEPS": "5",
+    "BUDGET": "5",
     "MGRAL_TIME_BUDGET": "1000",
     "START_TRAINING_EACH_N_UPDATES": "0",
     "OMP_NUM_THREADS": "1",
@@ -105,7 +106,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
         np.array([metrics["per_class"].get(name, -1.0) for name in detector.names]),
         detector.names,
     )
-    again = rank(pool, Rows(plan.rows()), plan.cycle, CycleConfig(budget=10), lambda *_, **__: None)
+    again = rank(pool, Rows(plan.rows()), plan.cycle, CycleConfig(budget=5), lambda *_, **__: None)
     assert record["order"] == again.order.tolist()
     assert not folder.exists()
 

@@ -108,3 +108,11 @@ def test_the_same_seed_gives_the_same_ranking(pool: Pool) -> None:
     one, two = ranked(pool, rows), ranked(pool, rows)
     np.testing.assert_array_equal(one.order, two.order)
     assert one.details == two.details
+
+
+@pytest.mark.parametrize("budget", [0, 80, 200])
+def test_where_nothing_is_to_be_chosen_the_agent_does_not_learn(pool: Pool, budget: int) -> None:
+    ranking = Mgral(measured(pool, 1.0), 2).rank(pool, budget, np.random.default_rng(0))
+    assert ranking.details["chosen"] == UNTRUSTED
+    assert "nothing to choose" in ranking.details["why"]
+    assert sorted(ranking.order.tolist()) == sorted(pool.ids.tolist())
