@@ -25,7 +25,7 @@ from agent.planning import Fetch, PlanConfig, look_back, make_plan
 from agent.pool import Pool
 from agent.pool_store import PoolStore
 from agent.strategies import Ranking
-from agent.strategies.mgral import Mgral
+from agent.strategies.mgral import Mgral, MgralConfig
 from agent.variants import Plan
 from model.atomic import remove, write_file
 from model.dataset import Dataset
@@ -54,6 +54,8 @@ class CycleConfig:
     plan: PlanConfig = field(default_factory=PlanConfig)
     seconds: float = 0.0
     """that the inner loop may take on one worker; 0: SHARE_OF_TRAINING of what training took"""
+    agent: MgralConfig = field(default_factory=MgralConfig)
+    """how the agent learns, where the strategy is mgral"""
 
 
 @dataclass(frozen=True)
@@ -90,19 +92,20 @@ def learn(
     labeled: Dataset,
     config: CycleConfig,
     watch: Watch,
+    start: Detector | None = None,
 ) -> Learned:
     """Train a copy of the serving detector on the labels, score both on the holdout, and store the new version.
 
-    A model that is worse than the serving one is stored but should not serve. Raises ValueError where there is no box
-    to learn from.
+    A model that is worse than the serving one is stored but should not serve. `start` is trained instead of the serving
+    detector where it is given. Raises ValueError where there is no box to learn from.
     """
     train, holdout = labeled.holdout()
     possible = has_boxes(train) and has_boxes(holdout)
     log.info("training on %d images, holdout of %d", len(train), len(holdout))
     learning = train if possible else labeled
-    start = time.monotonic()
-    student = detector.fit(learning, config.fit, report=partial(watch, "train"))
-    seconds = time.monotonic() - start
+    began = time.monotonic()
+    student = (start or detector).fit(learning, config.fit, report=partial(watch, "train"))
+    seconds = time.monotonic() - began
     labels = {name: name for name in labeled.names}
     metrics = before = delta = None
     if possible:
@@ -143,6 +146,7 @@ def learn_once(
     labeled: Dataset,
     config: CycleConfig,
     watch: Watch,
+    start: Detector | None = None,
 ) -> Learned:
     """`learn`, or what it gave before a crash: kept in `folder`, for the same labels and settings.
 
@@ -169,7 +173,7 @@ def learn_once(
     for path in folder.iterdir():
         if path.name != "images":
             remove(path)
-    learned = learn(store, serving, detector, labeled, config, watch)
+    learned = learn(store, serving, detector, labeled, config, watch, start)
     body = {
         "key": key,
         "version": learned.version.name,
@@ -293,7 +297,7 @@ def rank(pool: Pool, rows: Rows, cycle: int, config: CycleConfig, watch: Watch) 
     watch("rank", 0, 1)
     strategy = strategies.get(config.strategy)
     if isinstance(strategy, Mgral):
-        strategy = Mgral(rows, cycle, report=partial(watch, "rank"))
+        strategy = Mgral(rows, cycle, config.agent, report=partial(watch, "rank"))
     ranking = strategy.rank(pool, min(config.budget, len(pool)), np.random.default_rng(config.seed))
     watch("rank", 1, 1)
     return ranking

@@ -55,12 +55,7 @@ def nearest(x: np.ndarray, references: np.ndarray, own: np.ndarray | None = None
     """(n,) index of the reference nearest to each row of x, -1 where there is none. `own`: the references' rows in x,
     which are not their own neighbours."""
     out = np.full(len(x), -1, np.int64)
-    if len(references) == 0 or (own is not None and len(references) < 2):
-        alone = len(references) == 1 and own is not None
-        if alone:
-            assert own is not None
-            out[:] = 0
-            out[own] = -1
+    if len(references) == 0:
         return out
     norms = np.einsum("ij,ij->i", references, references)
     for start in range(0, len(x), CHUNK):
@@ -69,6 +64,8 @@ def nearest(x: np.ndarray, references: np.ndarray, own: np.ndarray | None = None
             inside = np.flatnonzero((own >= start) & (own < start + CHUNK))
             squared[own[inside] - start, inside] = np.inf
         out[start : start + CHUNK] = squared.argmin(axis=1)
+    if own is not None and len(own) == 1:
+        out[own] = -1  # it has no other
     return out
 
 

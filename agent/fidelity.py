@@ -25,6 +25,7 @@ from agent.planning import PlanConfig, look_back, make_plan
 from agent.pool import Pool
 from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.proposals import propose
+from agent.ranks import spearman
 from agent.variants import HINDSIGHT, SURROGATE, Plan
 from model.atomic import write_file
 from model.dataset import Dataset
@@ -215,14 +216,6 @@ def _told(value: float) -> float | None:
     return None if np.isnan(value) else round(value, 3)
 
 
-def spearman(a: Iterable[float], b: Iterable[float]) -> float:
-    """Spearman's rank correlation; ties share their mean rank. nan where one side is constant."""
-    x, y = _ranks(np.asarray(list(a))), _ranks(np.asarray(list(b)))
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
-
-
 def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """95 % percentile bootstrap interval of Spearman's correlation over the pairs."""
     rng = np.random.default_rng(0)
@@ -230,12 +223,6 @@ def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     found = [rho for rows in drawn if not np.isnan(rho := spearman(a[rows], b[rows]))]
     low, high = np.quantile(found, [0.025, 0.975]) if found else (float("nan"), float("nan"))
     return float(low), float(high)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def _score(detector: Detector, evaluation: Dataset) -> float:

@@ -16,6 +16,7 @@ from agent.gain_rows import BASIS_COLUMNS, Row, Rows
 from agent.gain_table import FEWEST, GainTable
 from agent.phi import Phi
 from agent.pool import Pool
+from agent.ranks import spearman
 from model.progress import Report, silent
 
 FOLDS = 5
@@ -54,7 +55,7 @@ def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Gener
     """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`."""
     known = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    return choose(measured, phi, ClassCurves.of(phi, pool.expected, known), rng)
+    return choose(measured, phi, ClassCurves.of(phi, pool.doubtful, known), rng)
 
 
 def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:
@@ -171,10 +172,7 @@ def held_out_rho(rows: Sequence[Row], held_out: np.ndarray, predicted: np.ndarra
     gains = np.array([row.gain for row in rows])
     gains = gains - (np.bincount(group, gains) / np.bincount(group))[group]
     compared = held_out.any(axis=0)
-    x, y = _ranks(total[compared]), _ranks(gains[compared])
-    x, y = x - x.mean(), y - y.mean()
-    size = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / size if size > 0 else float("nan")
+    return spearman(total[compared], gains[compared])
 
 
 def interval(rho: float, freedom: int) -> tuple[float, float]:
@@ -196,9 +194,3 @@ def _comparable(rows: Sequence[Row]) -> tuple[int, int]:
     told = Counter(row.group for row in rows if row.source != "surrogate")
     shared = [count for count in told.values() if count > 1]
     return sum(shared), len(shared)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """(n,) ranks from 0; ties share their mean."""
-    _, inverse, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count + 1) / 2)[inverse]

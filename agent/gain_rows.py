@@ -21,6 +21,9 @@ BASIS_COLUMNS = "component_"
 HALF_LIFE = 2.0
 """Cycles after which a row counts half: the detector that it was measured with is no longer the one that serves."""
 
+KEPT_CYCLES = 10
+"""Cycles that rows are kept for: after that they count less than a thirtieth."""
+
 LEAST_ERROR = 1e-4
 """A hundredth of a point of mAP: no training repeats itself more closely, whatever an error says."""
 
@@ -38,7 +41,7 @@ class Row:
         group: rows measured against the same control run, whose noise they share.
         cycle: number of the cycle that measured it.
         columns: the F names of phi.
-        boxes, known: by class, the expected boxes of the batch, and the boxes that were learned from before it.
+        boxes, known: by class, the doubtful boxes of the batch, and the boxes that were learned from before it.
     """
 
     ids: np.ndarray
@@ -90,6 +93,10 @@ class Rows(tuple[Row, ...]):
     def append(self, row: Row) -> Rows:
         """These rows and one more."""
         return Rows((*self, row))
+
+    def renewed(self, cycle: int, measured: Sequence[Row]) -> Rows:
+        """The rows of earlier cycles that still count, and those that `cycle` measured."""
+        return Rows([row for row in self if 0 < cycle - row.cycle <= KEPT_CYCLES] + list(measured))
 
     def aligned(self, columns: tuple[str, ...], now: int) -> Rows:
         """All rows under the columns of cycle `now`: see `Row.aligned`."""

@@ -12,7 +12,7 @@ from agent.class_curves import ClassCurves
 from agent.gain import GainModel
 from agent.gain_rows import LEAST_ERROR, Noise, Row
 from agent.nnls import nnls
-from agent.phi import EXPECTED
+from agent.phi import DOUBTFUL
 
 FEWEST = 5
 """Rows from which on they say more than their mean."""
@@ -33,7 +33,7 @@ class GainTable(GainModel):
 
     n_c is the sum of the images' shares in cell c. T[c, n] = sum_k W[c, k] min(n, knot_k) with W >= 0, which is
     concave and non-decreasing from T[c, 0] = 0: the tenth similar image teaches less than the first. b_k are the
-    expected boxes of class k, worth is `ClassCurves.worth`, V >= 0.
+    doubtful boxes of class k, worth is `ClassCurves.worth`, V >= 0.
 
     Attributes:
         cells: M of them.
@@ -101,7 +101,7 @@ class GainTable(GainModel):
     def _of_row(self, row: Row) -> np.ndarray:
         """(1, columns) of a measured batch: with the boxes that were known when it was measured."""
         sums = self.codes(row.phi).sum(axis=0, dtype=np.float64)[None]
-        names = [row.columns[k].removeprefix(EXPECTED) for k in self.classes.columns]
+        names = [row.columns[k].removeprefix(DOUBTFUL) for k in self.classes.columns]
         boxes, known = (np.array([[of.get(name, 0.0) for name in names]]) for of in (row.boxes, row.known))
         return self.design(sums, self.classes.worth(boxes, known))
 
@@ -126,7 +126,7 @@ class GainTable(GainModel):
         return np.concatenate([bends, worth, sums[:, cells + classes :]], axis=1)
 
     def codes(self, phi: np.ndarray) -> np.ndarray:
-        """(n, M + C + F) float32: an image's share in each cell, its expected boxes, and its description."""
+        """(n, M + C + F) float32: an image's share in each cell, its doubtful boxes, and its description."""
         return np.concatenate([self.cells.share(phi), self.classes.boxes(phi), phi], axis=1).astype(np.float32)
 
     def draws(self, sums: np.ndarray) -> np.ndarray:
@@ -135,8 +135,13 @@ class GainTable(GainModel):
 
     def relative(self, sums: np.ndarray) -> np.ndarray:
         """(E, R) gains by each refit, all brought to one level: how much batches of the usual size are worth is often
-        known less surely than which of them is worth more, and must not make every batch look worthless."""
-        return self.draws(sums) * self.levels
+        known less surely than which of them is worth more, and must not make every batch look worthless.
+
+        What w adds is no part of that level, and stays: in a refit that finds batches worth little, it would drown all.
+        """
+        design = self.design(sums)
+        whole = len(self.cells.centres) * len(self.knots) + len(self.classes)
+        return design[:, :whole] @ self.weights[:whole] * self.levels + design[:, whole:] @ self.weights[whole:]
 
     def table(self, size: int) -> np.ndarray:
         """(M, size + 1) T in mAP, the mean over the refits, for 0 to `size` images in a cell; w apart."""
@@ -205,8 +210,10 @@ class _Fit:
         for _ in range(count):
             level = self.rng.gamma((self.level / self.level_error) ** 2) * self.level_error**2 / self.level
             level = max(level, 1e-6)
-            # Gamma draws have the wanted mean and spread, and are never negative.
-            common = self.rng.gamma((level / self.spread) ** 2) * self.spread**2 / level
+            # Gamma draws have the wanted mean and are never negative. Their spread is a share of the level: were it the
+            # same in all, refits of a low level would hold a few cells and classes and none of the others.
+            shape = (self.level / self.spread) ** 2
+            common = level * self.rng.gamma(shape) / shape
             prior = np.where(self.free, self.rng.normal(0.0, self.spread), common)
             if self.noise is None:
                 out.append(prior * self.scale)

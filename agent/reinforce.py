@@ -19,7 +19,16 @@ import numpy as np
 import torch
 
 from agent.gain import GainModel
-from agent.policy import CANDIDATES, LONGEST, Policy, choose_batch, log_likelihood, lower_bound, sample_batches
+from agent.policy import (
+    CANDIDATES,
+    LONGEST,
+    Pointwise,
+    Policy,
+    choose_batch,
+    log_likelihood,
+    lower_bound,
+    sample_batches,
+)
 from model.progress import Report, silent
 
 TRIAL = 16  # sequences of the fixed sample of the pool on which progress is measured
@@ -40,6 +49,7 @@ class ReinforceConfig:
         imitation: steps of imitating the warm start.
         check: updates between two measurements on the fixed sample.
         patience: measurements without improvement after which training ends.
+        recurrent: whether the policy remembers the images before; False is the benchmark's ablation.
     """
 
     updates: int = 300
@@ -51,6 +61,7 @@ class ReinforceConfig:
     imitation: int = 20
     check: int = 5
     patience: int = 30
+    recurrent: bool = True
 
     def __post_init__(self) -> None:
         if self.episodes < 2:
@@ -123,7 +134,7 @@ def train_policy(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = Policy(phi.shape[1])
+        policy = (Policy if config.recurrent else Pointwise)(phi.shape[1])
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
     trial = rng.choice(n, min(n, TRIAL * episode.size), replace=False)
 

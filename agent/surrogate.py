@@ -17,13 +17,13 @@ import numpy as np
 import torch
 
 from agent.match_table import MatchTable
-from agent.variants import SurrogateConfig
+from agent.plan_values import SurrogateConfig
 from model.dataset import Dataset
 from model.images import load_image
 from model.learner import Learner
+from model.network import NetworkDetector
 from model.progress import Report, silent
 from model.training import Sample, Samples, strong
-from model.yolo import YoloDetector
 
 VIEWS = 4  # of each image, where features are cached
 NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student
@@ -53,7 +53,7 @@ def ramp_up(step: int, length: int) -> float:
 
 
 def train_variant(
-    detector: YoloDetector,
+    detector: NetworkDetector,
     labeled: Dataset,
     batch: Dataset,
     evaluation: Dataset,

@@ -10,16 +10,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from agent.gain_rows import Row
 from agent.match_table import MatchTable
-from agent.phi import Phi
-from agent.pool import Pool
+from agent.plan_values import Described, Group, Past, Result, SurrogateConfig, Variant
 from model.atomic import write_file
 from model.dataset import Dataset
 from model.detector import Detector, open_detector
@@ -28,125 +27,6 @@ from model.progress import Report
 RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP
 HINDSIGHT, SURROGATE = "hindsight", "surrogate"  # groups, and the sources of their rows
 LAST = 2  # measurements that a gain is the mean of: one alone is noisier
-
-
-Cost = Literal["full", "frozen", "cached"]
-
-
-@dataclass(frozen=True)
-class SurrogateConfig:
-    """How a variant is trained."""
-
-    cost: Cost = "full"
-    """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
-    steps: int = 30
-    """updates, at most"""
-    batch: int = 16
-    """images an update: half from the labeled images, half from the variant's batch"""
-    learning_rate: float = 1e-3
-    """after the warm-up; constant, because a stop may come at any time and the teacher averages the noise out"""
-    momentum: float = 0.9
-    """of the teacher"""
-    confidence: float = 0.5
-    """pseudo-labels score at least this"""
-    ramp: float = 0.4
-    """share of the steps over which w(t) rises to `weight`"""
-    weight: float = 1.0
-    """w(t) at its height"""
-    every: int = 10
-    """updates between two measurements"""
-    patience: int = 2
-    """measurements without a change of ΔmAP by more than `tolerance` after which a variant stops"""
-    tolerance: float = 0.003
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Group:
-    """Variants that share a start, and the control that they are compared with.
-
-    Attributes:
-        labeled: ids that all of them learn from.
-        evaluation: ids that they are measured on, less a variant's own batch.
-        config: how they are trained.
-    """
-
-    labeled: tuple[int, ...]
-    evaluation: tuple[int, ...]
-    config: SurrogateConfig
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One training: a batch of `group`, or its control, whose batch is empty."""
-
-    group: str
-    kind: str
-    ids: tuple[int, ...]
-
-    @property
-    def control(self) -> bool:
-        """Whether this is what the others of its group are compared with."""
-        return not self.ids
-
-
-@dataclass(frozen=True, eq=False)
-class Described:
-    """Images as a detector saw them that had not learned from them.
-
-    Attributes:
-        ids: (n,).
-        phi: (n, F), and columns (F,), its names.
-        expected: (n, C) expected boxes, and names (C,) of the classes.
-        known: (C,) boxes that the detector had learned from.
-    """
-
-    ids: np.ndarray
-    phi: np.ndarray
-    columns: np.ndarray
-    expected: np.ndarray
-    names: np.ndarray
-    known: np.ndarray
-
-    @classmethod
-    def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, known: Dataset) -> Described:
-        """Rows of a pool that `phi` describes; `known` is what its detector learned from."""
-        return cls(
-            pool.ids[rows],
-            np.asarray(phi.values[rows]),
-            np.array(phi.columns),
-            pool.expected[rows],
-            np.array(pool.names),
-            np.array([known.class_histogram()[name] for name in pool.names], np.float64),
-        )
-
-
-@dataclass(frozen=True)
-class Past:
-    """The batch of the cycle before, which the hindsight group describes, and what it really brought."""
-
-    ids: tuple[int, ...]
-    gain: float
-    error: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a variant reached.
-
-    Attributes:
-        gain: ΔmAP, the variant's mAP less the control's on the same images, the mean of the last measurements.
-        error: its standard error by the paired bootstrap over those images.
-        curve: (updates done, ΔmAP) at each measurement; of a control its mAP.
-        stopped_early: whether ΔmAP had settled before the last update.
-        seconds: that it took.
-    """
-
-    gain: float
-    error: float
-    curve: tuple[tuple[int, float], ...]
-    stopped_early: bool
-    seconds: float
 
 
 class Plan:
@@ -228,14 +108,12 @@ class Plan:
         Raises ValueError where it is not.
         """
         from agent.surrogate import train_variant  # torch takes seconds to import: only where something is trained
-        from model.yolo import YoloDetector
 
         start = time.monotonic()
         variant = self.variants[index]
         group = self.groups[variant.group]
         data = Dataset.from_coco(self.folder / "data.json", self.folder / "images")
         detector = open_detector(self.folder / f"{variant.group}.pt")
-        assert isinstance(detector, YoloDetector)
         labeled = data.subset(group.labeled)
         images = [k for k in group.evaluation if k not in set(variant.ids)]
         evaluation = data.subset(images)
@@ -292,7 +170,7 @@ class Plan:
                 f"{self.cycle}:{source}",
                 self.cycle,
                 tuple(str(column) for column in images.columns),
-                dict(zip(names, images.expected[chosen].sum(axis=0, dtype=np.float64).tolist(), strict=True)),
+                dict(zip(names, images.doubtful[chosen].sum(axis=0, dtype=np.float64).tolist(), strict=True)),
                 dict(zip(names, images.known.tolist(), strict=True)),
             )
 

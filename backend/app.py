@@ -20,8 +20,9 @@ from werkzeug.exceptions import HTTPException
 from backend.jobs import due
 from backend.labels import LabelConfig, LabelConfigError
 from backend.plugin import MgralBackend
+from backend.progress import describe
 from backend.published import Published
-from backend.queue import Jobs, describe
+from backend.queue import Jobs
 from backend.serving import store_of
 from backend.settings import Settings, get_settings
 from backend.studio import StudioAway, StudioError

@@ -14,6 +14,7 @@ import redis
 from pydantic import ValidationError
 
 from backend.labels import LabelConfigError
+from backend.research import fidelity, simulate
 from backend.settings import Settings, get_settings
 from backend.studio import StudioError
 from model.detector import WeightsError
@@ -45,6 +46,10 @@ def main() -> None:
 
     Settings come from the environment; see README.md. Start with `mgral doctor`.
     """
+
+
+main.add_command(simulate)
+main.add_command(fidelity)
 
 
 @main.command()
@@ -215,74 +220,6 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
         click.echo(f"{mark} {version.name}  {score}  {version.images:5d} images  {version.note}")
     if serving is None:
         click.echo(f"project {project} has no version yet: run `mgral connect {project}`")
-
-
-@main.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="COCO: annotations.json, images/.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where everything measured is kept.")
-@click.option("--weights", default="starter", show_default=True, help="What the first training starts from.")
-@click.option("--initial", default=40, show_default=True, help="Labeled images at the start.")
-@click.option("--batch", default=24, show_default=True, help="Images a fresh batch.")
-@click.option("--batches", default=20, show_default=True, help="Fresh batches to label and retrain on.")
-@click.option("--seeds", default=2, show_default=True, help="Retrains of each; two or more tell the ceiling.")
-@click.option("--hindsight", default=20, show_default=True, help="Batches of labeled images that are measured.")
-@click.option("--surrogates", default=20, show_default=True, help="Batches that are measured with pseudo-labels.")
-@click.option("--image-size", default=192, show_default=True)
-@click.option("--steps", default=60, show_default=True, help="Weight updates of a retrain.")
-def fidelity(
-    data: Path,
-    out: Path,
-    weights: str,
-    initial: int,
-    batch: int,
-    batches: int,
-    seeds: int,
-    hindsight: int,
-    surrogates: int,
-    image_size: int,
-    steps: int,
-) -> None:
-    """Measure whether the agent's gain model orders batches as real retraining with true labels does.
-
-    Takes an hour or more on two cores; what is done is kept in OUT, so that the same command goes on after a stop.
-
-    \b
-    Example: mgral fidelity --data ../shared/data/cards --out fidelity/cards
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from agent import fidelity as measuring
-    from agent.planning import PlanConfig
-    from model.dataset import Dataset
-    from model.detector import FitConfig, open_detector
-
-    if not (data / "annotations.json").exists():
-        raise click.ClickException(f"{data}: no annotations.json; give a directory with annotations.json and images/")
-    pool, evaluation = Dataset.from_coco(data / "annotations.json", data / "images").pool_and_evaluation()
-    if len(pool) < initial + batch:
-        raise click.ClickException(
-            f"{data}: a pool of {len(pool)} images is too small for {initial} labeled ones and a batch of {batch}"
-        )
-    config = measuring.FidelityConfig(
-        initial=initial,
-        batch=batch,
-        batches=batches,
-        seeds=seeds,
-        start=FitConfig(epochs=1, min_steps=100, image_size=image_size),
-        retrain=FitConfig(epochs=1, min_steps=steps, image_size=image_size),
-        plan=PlanConfig(hindsight, surrogates),
-    )
-    with Progress(console=Console(stderr=True)) as progress:
-        bars: dict[str, Any] = {}
-
-        def watch(stage: str, done: int, total: int, **_: float) -> None:
-            if stage not in bars:
-                bars[stage] = progress.add_task(stage, total=total)
-            progress.update(bars[stage], completed=done)
-
-        figures = measuring.measure(pool, evaluation, open_detector(weights), out, config, watch)
-    click.echo(json.dumps(figures))
 
 
 @main.command()

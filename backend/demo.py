@@ -21,8 +21,9 @@ from rq.job import Job
 from backend.annotator import Annotator
 from backend.connect import connect
 from backend.local import LocalStack, StartError
+from backend.progress import describe
 from backend.published import Published
-from backend.queue import Jobs, describe
+from backend.queue import Jobs
 from backend.serving import store_of
 from backend.studio import Studio, StudioError
 from backend.watch import watch

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agent.strategies import Ranking
-from backend.published import Predictions, Publication, Published
+from backend.published import Publication, Published
 from backend.queue import Jobs
 from backend.settings import Settings
 from backend.studio import Studio
@@ -27,8 +27,8 @@ def scores(ranking: Ranking) -> list[tuple[int, float]]:
     return [(int(task), (place + 0.5) / count) for place, task in enumerate(ranking.order)]
 
 
-def items(predictions: Predictions, model_version: str) -> list[dict]:
-    """What Label Studio's bulk import takes."""
+def items(predictions: Iterable[tuple[int, float, list[dict]]], model_version: str) -> list[dict]:
+    """What Label Studio's bulk import takes, of (task id, score, regions)."""
     return [
         {"task": task, "result": result, "score": score, "model_version": model_version}
         for task, score, result in predictions

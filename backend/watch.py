@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +12,8 @@ from rich.table import Table
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from backend.queue import ACTIVE, Jobs, describe
+from backend.progress import describe
+from backend.queue import ACTIVE, Jobs
 
 RECENT = 20  # ended jobs in a listing
 ORDER = [JobStatus.STARTED, JobStatus.QUEUED, JobStatus.SCHEDULED]
@@ -31,9 +32,9 @@ def watch(job: Job, console: Console | None = None) -> str | None:
         TimeElapsedColumn(),
         TextColumn("{task.fields[figures]}"),
     )
+    now: dict[str, Any] = {}
     with Progress(*columns, console=console, disable=plain) as bars:
-        while True:
-            now = describe(job)
+        for now in follow(job):
             for line in now["log"][said:]:
                 console.print(line, highlight=False)
             said = len(now["log"])
@@ -47,11 +48,23 @@ def watch(job: Job, console: Console | None = None) -> str | None:
             if task is not None and now["total"]:
                 figures = "  ".join(f"{name} {value:.3f}" for name, value in now["figures"].items())
                 bars.update(task, completed=now["done"], total=now["total"], figures=figures)
-            if now["status"] in ENDED:
-                if task is not None:
-                    bars.update(task, completed=bars.tasks[task].total)
-                break
-            time.sleep(0.3)
+        if task is not None:
+            bars.update(task, completed=bars.tasks[task].total)
+    return fault(job, now)
+
+
+def follow(job: Job) -> Iterator[dict[str, Any]]:
+    """What `describe` tells of a job, several times a second, until it has ended."""
+    while True:
+        now = describe(job)
+        yield now
+        if now["status"] in ENDED:
+            return
+        time.sleep(0.3)
+
+
+def fault(job: Job, now: dict[str, Any]) -> str | None:
+    """None for a job that finished, else the line that says why it did not."""
     if now["status"] == "finished":
         return None
     return now["error"] or f"job {job.id} was {now['status']}; the worker's log says more"

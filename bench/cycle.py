@@ -23,7 +23,8 @@ from backend.annotator import Annotator
 from backend.connect import connect
 from backend.demo import LABELED, MOST_TASKS, TASKS, TRAINING
 from backend.local import LocalStack, attempts
-from backend.queue import Jobs, describe
+from backend.progress import describe
+from backend.queue import Jobs
 from backend.serving import store_of
 from backend.studio import Studio
 from model.dataset import Dataset

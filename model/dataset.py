@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from model.images import displayed_size
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,20 +167,12 @@ class Dataset:
         """YOLO text labels: `labels/x.txt` beside `images/x.jpg`, lines of `class cx cy w h` in fractions of the image.
 
         An image without a label file has no objects; a sixth number on a line is a confidence and is not read. Ids are
-        1, 2, ... in the order of the file names. Raises ValueError for a line of anything else, naming it.
+        1, 2, ... in the order of the file names. Of a polygon (`class x y x y x y ...`) the box around it is kept.
+        Raises ValueError for a line of anything else, naming it.
         """
-        files = sorted(p for p in Path(images).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        out = []
-        for number, path in enumerate(files, start=1):
-            width, height = displayed_size(path)
-            label = Path(labels) / path.relative_to(images).with_suffix(".txt")
-            table = _yolo_rows(label, len(names)) if label.exists() else np.zeros((0, 5))
-            centre, half = table[:, 1:3], table[:, 3:5] / 2
-            xyxy = np.concatenate([centre - half, centre + half], axis=1) * [width, height, width, height]
-            out.append(
-                LabeledImage(number, path, (width, height), xyxy.astype(np.float32), table[:, 0].astype(np.int64))
-            )
-        return cls(tuple(out), tuple(names))
+        from model import yolo_labels
+
+        return yolo_labels.read(yolo_labels.sources_below(Path(images), Path(labels)), names)
 
     # -- Pascal VOC ---------------------------------------------------------------------------------------------------
 
@@ -195,45 +182,17 @@ class Dataset:
 
         Ids are 1, 2, ... in the order of the file names; classes are sorted by name.
         """
-        parsed = [(p, ElementTree.parse(p).getroot()) for p in sorted(Path(annotations).glob("*.xml"))]
-        objects = [
-            [o for o in root.iter("object") if o.findtext("difficult", "0").strip() != "1"] for _, root in parsed
-        ]
-        names = tuple(sorted({o.findtext("name", "").strip() for found in objects for o in found}))
-        out = []
-        for number, ((file, root), found) in enumerate(zip(parsed, objects, strict=True), start=1):
-            path = Path(images) / root.findtext("filename", file.with_suffix(".jpg").name).strip()
-            corners = [
-                [float(o.findtext(f"bndbox/{c}", "nan")) for c in ("xmin", "ymin", "xmax", "ymax")] for o in found
-            ]
-            xyxy = np.array(corners, np.float32).reshape(-1, 4)
-            if np.isnan(xyxy).any():
-                raise ValueError(f"{file}: an object without xmin, ymin, xmax, ymax")
-            size = (int(root.findtext("size/width", "0")), int(root.findtext("size/height", "0")))
-            out.append(
-                LabeledImage(
-                    number,
-                    path,
-                    size if all(size) else displayed_size(path),  # some tools leave the size out or write 0
-                    xyxy - np.array([1, 1, 0, 0], np.float32),  # VOC counts pixels from 1 and includes the last one
-                    np.array([names.index(o.findtext("name", "").strip()) for o in found], np.int64),
-                )
-            )
-        return cls(tuple(out), names)
+        from model import voc
+
+        return voc.read([voc.Source(file, Path(images)) for file in sorted(Path(annotations).glob("*.xml"))])
 
 
-def _yolo_rows(label: Path, classes: int) -> np.ndarray:
-    """(n, 5) float64 rows of `class cx cy w h`."""
-    rows = []
-    for number, line in enumerate(label.read_text().splitlines(), start=1):
-        try:
-            row = [float(value) for value in line.split()]
-        except ValueError:
-            raise ValueError(f"{label}, line {number}: {line!r} holds something that is no number") from None
-        if len(row) not in (0, 5, 6):
-            raise ValueError(f"{label}, line {number}: {len(row)} numbers where `class cx cy w h` was expected")
-        if row and (row[0] not in range(classes)):
-            raise ValueError(f"{label}, line {number}: class {row[0]:g}, but only {classes} names were given")
-        if row:
-            rows.append(row[:5])
-    return np.array(rows, np.float64).reshape(-1, 5)
+def require_images(paths: Sequence[Path], source: str | Path) -> None:
+    """Raises ValueError where files do not exist or are listed twice, naming the first and how many."""
+    if missing := [path for path in paths if not path.exists()]:
+        raise ValueError(
+            f"{source}: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}; "
+            "put them there, or remove them from the annotations"
+        )
+    if twice := [path for path, count in Counter(paths).items() if count > 1]:
+        raise ValueError(f"{source}: {len(twice)} images are listed twice, the first is {twice[0]}; list each once")

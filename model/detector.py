@@ -7,12 +7,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.dataset import Dataset
 from model.detections import Detections
 from model.progress import Report, silent
+
+if TYPE_CHECKING:
+    from model.network import NetworkDetector
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ class FitConfig:
     image_size: int = 320
     """side in pixels of the square that images are fitted into; a multiple of 32"""
     learning_rate: float = 2e-3
-    """peak of the one-cycle schedule (AdamW)"""
+    """peak of the one-cycle schedule (AdamW) for YOLO; other families take it times their pace"""
     seed: int = 0
     """of the order of images, the augmentation and new weights"""
 
@@ -116,24 +120,30 @@ class Detector(ABC):
         return np.stack([encoding for _, encoding in self.scan(pictures, batch=batch)])
 
 
-def open_detector(weights: str | Path, *, device: str | None = None) -> Detector:
-    """A detector from a file, the name of a published checkpoint, or "starter".
+def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkDetector:
+    """A detector from a file, the name of a published checkpoint, "starter", or "torchvision:" and an architecture.
 
     A published name (`yolo11n.pt`) is fetched by ultralytics where there is a network; where there is none, the starter
-    weights serve instead and the log says so.
+    weights serve instead and the log says so. "torchvision:retinanet" is a network whose backbone knows ImageNet and
+    whose head is new: see `TorchvisionDetector.pretrained`.
 
     Raises:
-        WeightsError: the file does not exist, or holds no detector.
+        WeightsError: the file does not exist, or holds no detector; there is no such architecture.
     """
-    from model.yolo import YoloDetector, is_published  # torch takes seconds to import: only when a model is needed
+    # torch takes seconds to import: only when a model is needed
+    from model.torchvision import TorchvisionDetector, read
 
-    path = Path(weights)
-    if str(weights) == "starter":
+    path, name = Path(weights), str(weights)
+    if name.startswith("torchvision:"):
+        return TorchvisionDetector.pretrained(name.removeprefix("torchvision:"), device=device)
+    if name == "starter":
         path = STARTER
-    elif not path.exists() and is_published(str(weights)):
-        from model.yolo import download
+    elif path.exists() and read(path) is not None:
+        return TorchvisionDetector.load(path, device=device)
+    from model.yolo import YoloDetector, download, is_published  # not needed by the torchvision family
 
-        fetched = download(str(weights))
+    if not path.exists() and is_published(name):
+        fetched = download(name)
         if fetched is None:
             log.warning(
                 "%s could not be downloaded: using the starter weights instead. To use it, put the file somewhere and "
@@ -143,7 +153,7 @@ def open_detector(weights: str | Path, *, device: str | None = None) -> Detector
         path = fetched or STARTER
     if not path.exists():
         raise WeightsError(
-            f"weights {str(weights)!r}: no such file, and not the name of a published checkpoint; give the path of a "
-            ".pt file, a name such as 'yolo11n.pt', or 'starter'"
+            f"weights {name!r}: no such file, and not the name of a published checkpoint; give the path of a "
+            ".pt file, a name such as 'yolo11n.pt', 'torchvision:retinanet', or 'starter'"
         )
     return YoloDetector.load(path, device=device)

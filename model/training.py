@@ -1,4 +1,4 @@
-"""The one training loop: every detector of a family, a retrain and an experiment all learn through it.
+"""The one training loop: every family of detectors, a retrain and an experiment all learn through it.
 
 ultralytics' own trainer is built for hundreds of epochs on thousands of images (100 steps of warm-up, a checkpoint each
 epoch). Forty images on two cores need a short, full schedule instead: AdamW, one cycle, gradient clipping.
@@ -6,7 +6,7 @@ epoch). Forty images on two cores need a short, full schedule instead: AdamW, on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,9 @@ CACHE_BYTES = 2_000_000_000  # images kept decoded in memory, at most
 # (3, S, S) uint8 picture, (n, 4) boxes xyxy in its pixels, (n,) class ids
 Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
+# what a batch costs, () summed over its samples
+Loss = Callable[[Sequence[Sample]], torch.Tensor]
+
 augment = v2.Compose(
     [
         v2.RandomHorizontalFlip(0.5),
@@ -35,8 +38,8 @@ augment = v2.Compose(
 )
 
 
-def train(module: Any, dataset: Dataset, config: FitConfig, report: Report) -> None:
-    """Train an ultralytics detection model (a torch module) in place.
+def train(module: Any, loss_of: Loss, dataset: Dataset, config: FitConfig, report: Report) -> None:
+    """Train a torch module in place, down the loss that `loss_of` gives for a batch.
 
     The same seed gives the same weights on the same machine.
 
@@ -63,7 +66,7 @@ def train(module: Any, dataset: Dataset, config: FitConfig, report: Report) -> N
             total = torch.zeros((), device=device)
             for batch in _batches(samples, config.batch):
                 optimizer.zero_grad(set_to_none=True)
-                loss = module.loss({key: value.to(device) for key, value in batch.items()})[0].sum()
+                loss = loss_of(batch)
                 loss.backward()
                 norm = torch.nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
                 if torch.isfinite(norm):  # one broken batch must not cost the run
@@ -92,19 +95,6 @@ def strong(sample: Sample, size: int) -> Sample:
     return torch.as_tensor(picture), boxes.as_subclass(torch.Tensor), labels
 
 
-def collate(samples: Sequence[Sample], size: int) -> dict[str, torch.Tensor]:
-    """A batch in the form that ultralytics' losses take (boxes as xywh fractions)."""
-    pictures, boxes, classes = zip(*samples, strict=True)
-    xyxy = torch.cat(boxes).as_subclass(torch.Tensor).float() / size
-    counts = torch.tensor([len(labels) for labels in classes])
-    return {
-        "img": torch.stack(pictures).float() / 255,
-        "bboxes": torch.cat([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], dim=1),
-        "cls": torch.cat(classes).float()[:, None],
-        "batch_idx": torch.repeat_interleave(torch.arange(len(samples)), counts).float(),
-    }
-
-
 class Samples:
     """Letterboxed images with their boxes in the square's pixels."""
 
@@ -129,7 +119,7 @@ class Samples:
         return torch.from_numpy(square).permute(2, 0, 1).contiguous(), boxes, torch.from_numpy(image.class_ids[keep])
 
 
-def _batches(samples: Samples, batch: int) -> Iterator[dict[str, torch.Tensor]]:
+def _batches(samples: Samples, batch: int) -> Iterator[list[Sample]]:
     """One shuffled, augmented pass."""
     for chunk in torch.randperm(len(samples)).split(batch):
-        yield collate([strong(samples[index], samples.size) for index in chunk.tolist()], samples.size)
+        yield [strong(samples[index], samples.size) for index in chunk.tolist()]

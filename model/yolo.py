@@ -6,14 +6,11 @@ import copy
 import logging
 import os
 import re
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-import numpy as np
 import torch
 
 os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # never install packages behind an operator's back
@@ -27,15 +24,13 @@ from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_as
 from ultralytics.utils.nms import non_max_suppression
 
 from model.dataset import Dataset
-from model.detections import Detections
-from model.detector import Detector, FitConfig, Picture, WeightsError
-from model.images import letterbox, load_image
+from model.detector import FitConfig, WeightsError
+from model.network import MAX_BOXES, Boxes, NetworkDetector
 from model.progress import Report, silent
-from model.training import train
+from model.training import Sample
 
 log = logging.getLogger(__name__)
 
-MAX_BOXES = 300
 NMS_IOU = 0.7  # ultralytics' own default
 
 # The layers that have a row for each class: the last convolutions of YOLO's heads, RT-DETR's score heads and embedding.
@@ -57,16 +52,11 @@ def download(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-class YoloDetector(Detector):
+class YoloDetector(NetworkDetector):
     """A detector on an ultralytics detection model (`torch.nn.Module`)."""
 
     def __init__(self, module: Any, image_size: int, device: str | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.module = module.float().eval()
-        self.image_size = image_size
-        self.names = tuple(str(module.names[k]) for k in range(len(module.names)))
-        self._lock = threading.Lock()  # heads cache their anchors while they run
-        self._serving: Any = None
+        super().__init__(module, (str(module.names[k]) for k in range(len(module.names))), image_size, device)
 
     @classmethod
     def new(
@@ -110,20 +100,6 @@ class YoloDetector(Detector):
         }
         torch.save(checkpoint, path)
 
-    def scan(
-        self, pictures: Iterable[Picture], *, batch: int = 16, threshold: float = 0.001
-    ) -> Iterator[tuple[Detections, np.ndarray]]:
-        """See `Detector.scan`. Encodings are the mean of each feature map that enters the head."""
-        pictures = iter(pictures)
-        while chunk := list(islice(pictures, batch)):
-            images = [p if isinstance(p, np.ndarray) else load_image(p) for p in chunk]
-            squares, scales, offsets = zip(*(letterbox(image, self.image_size) for image in images), strict=True)
-            x = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).float().div_(255)
-            raw, encodings = self._forward(x)
-            for k, image in enumerate(images):
-                size = (image.shape[1], image.shape[0])
-                yield self._decode(raw[k], scales[k], offsets[k], size, threshold), encodings[k]
-
     def fit(
         self,
         dataset: Dataset,
@@ -135,97 +111,102 @@ class YoloDetector(Detector):
         """See `Detector.fit`. Layers that do not depend on the classes start from this detector's weights, and so do
         the classes that both know by name; the rest, or with `from_scratch` everything, starts anew."""
         config = config or FitConfig(image_size=self.image_size)
-        student = YoloDetector.new(
-            self.module.yaml, dataset.names, config.image_size, config.seed, device=str(self.device)
-        )
-        if not from_scratch:
-            _transfer(self.module, self.names, student.module, student.names)
-        student.module.to(self.device)
-        student.module.args = get_cfg()  # the loss weights of ultralytics' default configuration
-        train(student.module, dataset, config, report)
-        student.module.criterion = None
-        student.module.eval().cpu().half().float()  # what `save` writes, so that the metrics are the saved file's
-        return student
+        blank = YoloDetector.new(self.module.yaml, dataset.names, config.image_size, config.seed, str(self.device))
+        fitted = self._teach(blank, dataset, config, from_scratch, report)
+        fitted.module.criterion = None
+        return fitted
 
-    def _forward(self, x: torch.Tensor) -> tuple[torch.Tensor, np.ndarray]:
-        """Class scores and boxes in network pixels (B, 4 + C, anchors), xywh; and encodings (B, D)."""
-        with self._lock, torch.inference_mode():
-            if self._serving is None:
-                serving = copy.deepcopy(self.module)
-                # YOLO10 and 26: the one-to-many head gives every class's score; fusing drops the head not chosen
-                serving.end2end = False
-                self._serving = serving.fuse(verbose=False).eval().to(self.device)
-            levels: list[torch.Tensor] = []
-            hook = self._serving.model[-1].register_forward_pre_hook(lambda _, inputs: levels.extend(inputs[0]))
-            try:
-                ready = infer(self._serving, x.to(self.device), self.image_size)
-            finally:
-                hook.remove()
-            encodings = torch.cat([level.mean(dim=(2, 3)) for level in levels], dim=1)
-        return ready.float().cpu(), encodings.float().cpu().numpy()
+    @property
+    def can_cache(self) -> bool:
+        """See `NetworkDetector.can_cache`. RT-DETR's head draws queries from the labels."""
+        return not isinstance(self.module, RTDETRDetectionModel)
 
-    def _decode(
-        self,
-        raw: torch.Tensor,
-        scale: float,
-        offset: tuple[float, float],
-        size: tuple[int, int],
-        threshold: float,
-    ) -> Detections:
-        rows, kept = as_rows(raw, self.module, threshold)
-        if not len(rows):
-            return Detections.empty(len(self.names), size)
-        xyxy = (rows[:, :4].numpy() - np.array([*offset, *offset], np.float32)) / np.float32(scale)
-        xyxy = np.clip(xyxy, 0, np.array([*size, *size], np.float32))
-        solid = (xyxy[:, 2] - xyxy[:, 0] > 0.5) & (xyxy[:, 3] - xyxy[:, 1] > 0.5)  # drops what lay in the grey border
-        return Detections(
-            xyxy[solid],
-            rows[:, 4].numpy()[solid],
-            rows[:, 5].numpy().astype(np.int64)[solid],
-            raw[4:, kept.long()].T.numpy()[solid],
-            size,
-        )
+    def body(self) -> Iterable[torch.nn.Module]:
+        """Every layer but the last."""
+        return self.module.model[:-1]
+
+    def levels(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """See `NetworkDetector.levels`: ultralytics' forward pass, up to the head."""
+        *body, head = self.module.model
+        x: Any = pictures.to(self.device).float() / 255
+        outputs: list[torch.Tensor | None] = []
+        for layer in body:
+            if layer.f != -1:  # which earlier layers' outputs it takes
+                x = outputs[layer.f] if isinstance(layer.f, int) else [x if k == -1 else outputs[k] for k in layer.f]
+            x = layer(x)
+            outputs.append(x if layer.i in self.module.save else None)
+        return [x if k == -1 else outputs[k] for k in head.f]
+
+    def boxes(self, levels: list[torch.Tensor], threshold: float) -> list[Boxes]:
+        """See `NetworkDetector.boxes`, after ultralytics' own suppression."""
+        ready, details = self.module.model[-1](list(levels))
+        rtdetr = isinstance(self.module, RTDETRDetectionModel)
+        if rtdetr:
+            # `ready` keeps one class a box; the last layer has (B, queries, 4) in fractions, (B, queries, C) logits
+            xywh, logits = details[0][-1], details[1][-1]
+            ready = torch.cat([xywh * self.image_size, logits.sigmoid()], dim=2).transpose(1, 2)
+        found = []
+        for raw in ready.float().cpu():  # (4 + C, anchors): boxes xywh in the square's pixels, class scores
+            (rows,), (kept,) = non_max_suppression(
+                raw[None],
+                threshold,
+                1.0 if rtdetr else NMS_IOU,  # a set predictor: nothing to suppress
+                max_det=MAX_BOXES,
+                nc=len(self.names),
+                return_idxs=True,
+            )
+            found.append(Boxes(rows[:, :4], rows[:, 4], rows[:, 5].long(), raw[4:, kept.long().flatten()].T))
+        return found
+
+    def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
+        """See `NetworkDetector.loss`."""
+        batch = {key: value.to(self.device) for key, value in collate(samples, self.image_size).items()}
+        preds = None if levels is None else self.module.model[-1](list(levels))
+        return self.module.loss(batch, preds)[0].sum()
+
+    def by_class(self, key: str, value: torch.Tensor) -> torch.Tensor | None:
+        """See `NetworkDetector.by_class`."""
+        return value if PER_CLASS.search(key) else None
+
+    def teacher(self) -> Self:
+        """See `NetworkDetector.teacher`."""
+        twin = super().teacher()
+        twin.module.criterion = None
+        # YOLO10 and 26: the one-to-many head gives every class's score; fusing drops the head not chosen
+        twin.module.end2end = False
+        return twin
+
+    def student(self, *, frozen: bool = False) -> Self:
+        """See `NetworkDetector.student`."""
+        twin = super().student(frozen=frozen)
+        twin.module.criterion = None
+        twin.module.args = get_cfg()  # the loss weights of ultralytics' default configuration
+        # the boxes' distribution decodes by fixed weights, which are no weights to learn
+        for name, parameter in twin.module.named_parameters():
+            if ".dfl." in name:
+                parameter.requires_grad_(False)
+        return twin
+
+    def _ready(self) -> Self:
+        twin = self.teacher()
+        twin.module = twin.module.fuse(verbose=False).eval()
+        return twin
 
 
-def infer(module: Any, x: torch.Tensor | list[torch.Tensor], image_size: int) -> torch.Tensor:
-    """(B, 4 + C, anchors) boxes xywh in network pixels and class scores, from pictures (B, 3, S, S) in [0, 1] or from
-    the levels that enter the head."""
-    ready, details = module(x) if isinstance(x, torch.Tensor) else module.model[-1](x)
-    if isinstance(module, RTDETRDetectionModel):
-        # `ready` keeps one class a box; the last layer has (B, queries, 4) in fractions, (B, queries, C) logits
-        boxes, logits = details[0][-1], details[1][-1]
-        ready = torch.cat([boxes * image_size, logits.sigmoid()], dim=2).transpose(1, 2)
-    return ready
-
-
-def as_rows(raw: torch.Tensor, module: Any, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """One image's boxes after suppression, (n, 6) xyxy, score, class; and their columns in `raw` (4 + C, anchors)."""
-    rtdetr = isinstance(module, RTDETRDetectionModel)  # a set predictor: nothing to suppress
-    (rows,), (kept,) = non_max_suppression(
-        raw[None], threshold, 1.0 if rtdetr else NMS_IOU, max_det=MAX_BOXES, nc=len(module.names), return_idxs=True
-    )
-    return rows, kept
+def collate(samples: Sequence[Sample], size: int) -> dict[str, torch.Tensor]:
+    """A batch in the form that ultralytics' losses take (boxes as xywh fractions)."""
+    pictures, boxes, classes = zip(*samples, strict=True)
+    xyxy = torch.cat(boxes).as_subclass(torch.Tensor).float() / size
+    counts = torch.tensor([len(labels) for labels in classes])
+    return {
+        "img": torch.stack(pictures).float() / 255,
+        "bboxes": torch.cat([(xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]], dim=1),
+        "cls": torch.cat(classes).float()[:, None],
+        "batch_idx": torch.repeat_interleave(torch.arange(len(samples)), counts).float(),
+    }
 
 
 def _named(module: Any, names: tuple[str, ...]) -> Any:
     module.names = dict(enumerate(names))
     module.nc = len(names)  # RT-DETR's loss asks for it
     return module
-
-
-def _transfer(
-    old: torch.nn.Module, old_names: tuple[str, ...], new: torch.nn.Module, new_names: tuple[str, ...]
-) -> None:
-    """Copy every weight of the same shape, and the rows of classes that both models know by name."""
-    source, target = old.state_dict(), new.state_dict()
-    lower = [name.lower() for name in old_names]
-    shared = [(lower.index(name.lower()), k) for k, name in enumerate(new_names) if name.lower() in lower]
-    for key, value in target.items():
-        other = source.get(key)
-        if other is None or other.shape[1:] != value.shape[1:]:
-            continue
-        if PER_CLASS.search(key):
-            for theirs, ours in shared:
-                value[ours] = other[theirs]
-        elif value.shape == other.shape:
-            value.copy_(other)

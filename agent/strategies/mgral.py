@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from model.progress import Report, silent
 
 if TYPE_CHECKING:
     from agent.gain_fit import Fitted
+    from agent.policy import RankedRows
     from agent.reinforce import Curve, ReinforceConfig
 
 BASELINES = ("random", "least_confidence", "margin", "entropy", "coreset", "kmeanspp", "weakness", "two_stage")
@@ -47,6 +48,8 @@ class MgralConfig:
     """how the policy is trained; None: as `ReinforceConfig` says"""
     never_worse: bool = True
     """whether a baseline takes over where the agent's batch is not better"""
+    chooser: Literal["policy", "greedy"] = "policy"
+    """who finds the batch of the highest lower bound: the trained policy, or image by image whoever adds most"""
 
 
 @register
@@ -69,8 +72,7 @@ class Mgral(Strategy):
         """See `Strategy.arrange`."""
         # torch takes seconds to import, and whoever lists the strategies does not need it
         from agent.gain_fit import fit_gains
-        from agent.policy import KAPPA, rank_rows
-        from agent.reinforce import ReinforceConfig, train_policy
+        from agent.policy import KAPPA
 
         phi = describe_pool(pool)
         if not budget or budget >= len(pool):
@@ -90,20 +92,10 @@ class Mgral(Strategy):
             return self._baseline(pool, phi, budget, baselines[UNTRUSTED], why, record)
 
         best = max(BASELINES, key=lambda name: float(drawn[name].mean()))
-        seed = int(rng.integers(2**31))
-        policy, curve = train_policy(
-            phi.values,
-            fitted.model,
-            budget,
-            self.config.reinforce or ReinforceConfig(),
-            batches[best],
-            seed,
-            self.report,
-        )
-        ranked = rank_rows(policy, phi.values, fitted.model, budget, SHUFFLES, seed)
+        ranked = self._chosen(phi, fitted, budget, batches[best], int(rng.integers(2**31)), record)
         drawn[self.name] = _draws(fitted, phi, ranked.batch)
         better = _draws(fitted, phi, ranked.batch, relative=True) - _draws(fitted, phi, batches[best], relative=True)
-        record |= {"gains": _gains(drawn), "learning_curve": _curve(curve)}
+        record["gains"] = _gains(drawn)
         gained = record["gains"][self.name]
         margin = float(better.mean() - KAPPA * better.std(ddof=1))
         told = f"mgral {gained[0]:+.4f} ± {gained[1]:.4f} mAP, {best} {record['gains'][best][0]:+.4f}, {known}"
@@ -113,6 +105,20 @@ class Mgral(Strategy):
         record |= {"chosen": self.name, "why": f"the agent orders: {told}"}
         heads = _heads(fitted, phi, ranked.order, ranked.batch)
         return self._explained(pool, phi, ranked.order, ranked.scores, heads, ranked.batch, record)
+
+    def _chosen(
+        self, phi: Phi, fitted: Fitted, budget: int, warm_start: np.ndarray, seed: int, record: dict[str, Any]
+    ) -> RankedRows:
+        """The agent's own order of the pool; how it learned goes into `record`."""
+        from agent.policy import greedy_rows, rank_rows
+        from agent.reinforce import ReinforceConfig, train_policy
+
+        if self.config.chooser == "greedy":
+            return greedy_rows(phi.values, fitted.model, budget)
+        learning = self.config.reinforce or ReinforceConfig()
+        policy, curve = train_policy(phi.values, fitted.model, budget, learning, warm_start, seed, self.report)
+        record["learning_curve"] = _curve(curve)
+        return rank_rows(policy, phi.values, fitted.model, budget, SHUFFLES, seed)
 
     def _baseline(
         self, pool: Pool, phi: Phi, budget: int, ranking: Ranking, why: str, record: dict[str, Any]

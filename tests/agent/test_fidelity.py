@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from agent import fidelity
-from agent.fidelity import FidelityConfig, interval, measure, spearman
+from agent.fidelity import FidelityConfig, interval, measure
 from agent.planning import PlanConfig
 from agent.variants import SurrogateConfig
 from model.dataset import Dataset
@@ -28,14 +28,6 @@ CONFIG = FidelityConfig(
     retrain=FIT,
     plan=PlanConfig(hindsight=2, surrogates=0, training=SurrogateConfig(steps=1, batch=4)),
 )
-
-
-def test_spearman_by_hand() -> None:
-    assert spearman([1, 2, 3, 4], [10, 20, 30, 45]) == pytest.approx(1)
-    assert spearman([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
-    # ranks 1, 2.5, 2.5, 4 against 1, 3, 2, 4: 4.5 / sqrt(4.5 * 5)
-    assert spearman([1, 2, 2, 5], [1, 3, 2, 4]) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
-    assert np.isnan(spearman([1, 1, 1], [1, 2, 3]))
 
 
 def test_the_interval_of_a_perfect_order_is_narrow_and_of_noise_wide() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -11,26 +12,26 @@ from agent.gain_fit import choose, folds, held_out_rho, interval, rho_of_net, rh
 from agent.gain_net import GainNet
 from agent.gain_rows import Rows
 from agent.gain_table import GainTable
-from tests.agent.test_gain_worlds import concave, world
+from tests.agent.test_gain_worlds import World, concave, world
+
+
+def noise(count: int) -> Iterator[tuple[World, Rows, np.random.Generator]]:
+    """Worlds, each with rows whose gains have nothing to do with their batches."""
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        w = world(rng, images=120)
+        yield w, Rows(w.row(w.batch(rng, 20, 20), 0.01 + 0.01 * rng.normal(), 0.005) for _ in range(12)), rng
 
 
 def test_noise_has_no_correlation_by_the_table() -> None:
-    rhos = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        w = world(rng, images=120)
-        rows = Rows(w.row(w.batch(rng, 20, 20), 0.01 + 0.01 * rng.normal(), 0.005) for _ in range(12))
-        rhos.append(rho_of_table(rows, Cells.fit(w.phi, rng, 4), ClassCurves.none(), rng, rounds=2))
+    rhos = [
+        rho_of_table(rows, Cells.fit(w.phi, rng, 4), ClassCurves.none(), rng, rounds=2) for w, rows, rng in noise(40)
+    ]
     assert abs(np.mean(rhos)) < 0.08
 
 
 def test_noise_has_no_correlation_by_the_net() -> None:
-    rhos = []
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        w = world(rng, images=120)
-        rows = Rows(w.row(w.batch(rng, 20, 20), 0.01 + 0.01 * rng.normal(), 0.005) for _ in range(12))
-        rhos.append(rho_of_net(rows, rng, rounds=1))
+    rhos = [rho_of_net(rows, rng, rounds=1) for _, rows, rng in noise(8)]
     assert abs(np.mean(rhos)) < 2.5 * np.std(rhos) / np.sqrt(len(rhos)) + 0.02
 
 

@@ -139,3 +139,17 @@ def test_nnls_meets_the_optimality_conditions(p: int, seed: int) -> None:
     assert (b[~free] >= 0).all()
     np.testing.assert_allclose(slope[free | (b > 0)], 0, atol=1e-8)
     assert (slope >= -1e-8)[~free].all()
+
+
+def test_with_nothing_measured_all_refits_tell_batches_apart_alike() -> None:
+    """A refit that finds batches worth little is no less sure of which is worth more."""
+    rng = np.random.default_rng(5)
+    w = world(rng)
+    table = GainTable.fit(Rows(), w.phi, rng, cells=6, refits=40)
+    sums = np.stack([table.codes(w.phi[w.batch(rng)]).sum(axis=0, dtype=np.float64) for _ in range(100)])
+    relative = table.relative(sums)
+    typical = relative.mean(axis=0)
+    assert typical.max() / typical.min() < 1.5  # one level
+    spread = (relative / typical).std(axis=0)
+    assert spread.max() < 2.5 * np.median(spread)  # and none of them says much more than the others
+    assert np.corrcoef(relative.mean(axis=1), table.draws(sums).mean(axis=1))[0, 1] > 0.95

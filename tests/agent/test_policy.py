@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import policy as policy_module
-from agent.policy import LARGEST_SCORE, Policy, choose_batch, log_likelihood, rank_rows, sample_batches
+from agent.policy import KAPPA, LARGEST_SCORE, Policy, choose_batch, log_likelihood, rank_rows, sample_batches
 from bench.ranking import PlantedTable
 
 
@@ -144,4 +144,4 @@ def test_a_chosen_batch_is_worth_what_is_said() -> None:
     assert len(np.unique(batch)) == 12
     assert batch.min() >= 100
     mean, std = table.estimate(phi[batch])
-    assert value == pytest.approx(mean - std)
+    assert value == pytest.approx(mean - KAPPA * std)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from agent.policy import Policy, log_likelihood, lower_bound, rank_rows
+from agent.policy import KAPPA, Policy, log_likelihood, lower_bound, rank_rows
 from agent.reinforce import (
     Episode,
     ReinforceConfig,
@@ -123,7 +123,7 @@ def test_rewards_are_lower_bounds_of_scaled_sums() -> None:
     found = batch_rewards(table, phi[None], batches, 2.5)
     for k, rows in enumerate(batches[0].tolist()):
         mean, std = table.read(2.5 * table.codes(phi[rows]).sum(axis=0)[None])
-        assert found[0, k] == pytest.approx(float(mean[0] - std[0]))
+        assert found[0, k] == pytest.approx(float(mean[0] - KAPPA * std[0]))
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ import pytest
 from rq import SimpleWorker, get_current_job
 from rq.job import Job, JobStatus
 
-from backend import fanout, queue
-from backend import jobs as running
+from backend import fanout, fanout_state, queue
 from backend.fanout import fan_out, run_claimed
 from backend.local import attempts
-from backend.queue import Jobs, Progress, describe
+from backend.progress import Progress, describe
+from backend.queue import Jobs
 from backend.settings import Settings
 from backend.worker import worker
 from model.progress import Report
@@ -89,6 +89,15 @@ class Bench:
     def start_training(self, variants: int) -> Job:
         return self.jobs.enqueue("train", PROJECT, variants=variants)[0]
 
+    def start_held(self, variants: int, *held: int, workers: int = 1) -> Job:
+        """A training whose first variants are held, and as many workers, each of which has come to one of them."""
+        self.let("hold", *held)
+        job = self.start_training(variants)
+        for _ in range(workers):
+            self.start_worker()
+        until(lambda: all(self.starts(index) for index in range(workers)))
+        return job
+
     def result(self, job: Job) -> dict[int, str]:
         until(lambda: job.get_status() not in queue.ACTIVE)
         assert job.get_status() == JobStatus.FINISHED, job.latest_result()
@@ -123,10 +132,10 @@ def kill(pid: int) -> None:
 @pytest.fixture
 def bench(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench(settings)
-    monkeypatch.setattr(running, "train", bench.train)  # a worker is forked, so it has these too
-    monkeypatch.setattr(running, "variant", bench.variant, raising=False)
-    monkeypatch.setattr(fanout, "LEASE_SECONDS", 1.5)
-    monkeypatch.setattr(fanout, "RENEW_SECONDS", 0.3)
+    monkeypatch.setattr("backend.jobs.train", bench.train)  # a worker is forked, so it has these too
+    monkeypatch.setattr("backend.jobs.variant", bench.variant)
+    monkeypatch.setattr(fanout_state, "LEASE_SECONDS", 1.5)
+    monkeypatch.setattr(fanout_state, "RENEW_SECONDS", 0.3)
     monkeypatch.setattr(queue, "RETRY_SECONDS", [0, 0])
     yield bench
     bench.close()
@@ -154,11 +163,7 @@ def test_what_is_done_already_is_not_run_again(bench: Bench) -> None:
 
 
 def test_two_workers_share_and_people_see_who_runs_what(bench: Bench) -> None:
-    bench.let("hold", 0, 1)
-    job = bench.start_training(6)
-    bench.start_worker()
-    bench.start_worker()
-    until(lambda: bench.starts(0) and bench.starts(1))
+    job = bench.start_held(6, 0, 1, workers=2)
     until(lambda: describe(job)["figures"].get("workers") == 2)
     wanted = [JobStatus.STARTED, JobStatus.STARTED, JobStatus.QUEUED]
     until(lambda: [variant.get_status() for variant in bench.jobs.variants(PROJECT)[:3]] == wanted)
@@ -174,10 +179,7 @@ def test_two_workers_share_and_people_see_who_runs_what(bench: Bench) -> None:
 
 
 def test_the_variant_of_a_killed_worker_is_run_again_and_no_other(bench: Bench) -> None:
-    bench.let("hold", 0, 1)
-    job = bench.start_training(4)
-    bench.start_worker()
-    until(lambda: bench.starts(0))
+    job = bench.start_held(4, 0, 1)
     helper = bench.start_worker()
     until(lambda: bench.starts(1))
     assert helper.pid is not None
@@ -188,10 +190,7 @@ def test_the_variant_of_a_killed_worker_is_run_again_and_no_other(bench: Bench) 
 
 
 def test_a_training_that_is_killed_finds_what_others_finished_meanwhile(bench: Bench) -> None:
-    bench.let("hold", 0)
-    job = bench.start_training(5)
-    bench.start_worker()
-    until(lambda: bench.starts(0))
+    job = bench.start_held(5, 0)
     os.kill(bench.starts(0)[0][1], signal.SIGSTOP)  # it does nothing any more, and loses its claim
     bench.start_worker()
     until(lambda: all(bench.done(index) for index in range(1, 5)))
@@ -214,11 +213,8 @@ def test_a_variant_that_raises_is_tried_twice_and_left_out(bench: Bench) -> None
 
 
 def test_a_variant_that_raises_on_another_worker_is_left_out_too(bench: Bench) -> None:
-    bench.let("hold", 0)
     bench.let("raise", 1)
-    job = bench.start_training(3)
-    bench.start_worker()
-    until(lambda: bench.starts(0))
+    job = bench.start_held(3, 0)
     bench.start_worker()
     until(lambda: bench.done(2))
     bench.release(0)
@@ -236,11 +232,7 @@ def test_a_variant_that_kills_its_processes_is_given_up(bench: Bench) -> None:
 
 
 def test_cancelling_ends_the_training_and_its_variants_everywhere(bench: Bench) -> None:
-    bench.let("hold", *range(6))
-    job = bench.start_training(6)
-    bench.start_worker()
-    bench.start_worker()
-    until(lambda: bench.starts(0) and bench.starts(1))
+    job = bench.start_held(6, *range(6), workers=2)
     processes = [bench.starts(index)[0][1] for index in (0, 1)]
     assert bench.jobs.cancel(PROJECT) == [job]
     until(lambda: job.get_status() == JobStatus.STOPPED, seconds=5)
@@ -254,11 +246,7 @@ def test_cancelling_ends_the_training_and_its_variants_everywhere(bench: Bench) 
 
 
 def test_a_variant_stops_by_itself_when_its_training_is_over(bench: Bench) -> None:
-    bench.let("hold", 0, 1)
-    job = bench.start_training(2)
-    bench.start_worker()
-    bench.start_worker()
-    until(lambda: bench.starts(0) and bench.starts(1))
+    job = bench.start_held(2, 0, 1, workers=2)
     job.set_status(JobStatus.FAILED)
     helped = bench.jobs.variants(PROJECT)[1]
     until(lambda: helped.get_status() == JobStatus.FINISHED, seconds=5)

@@ -6,8 +6,9 @@ import pytest
 from rq import SimpleWorker
 from rq.job import JobStatus
 
-from backend import jobs as running
-from backend.queue import Jobs, describe
+from backend import running
+from backend.progress import describe
+from backend.queue import Jobs
 from backend.settings import Settings
 
 

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from rq.job import JobStatus
 
 from backend import cli
-from backend.queue import Jobs, Progress, describe
+from backend.progress import Progress, describe
+from backend.queue import Jobs
 from backend.settings import Settings
 from backend.worker import worker
 

@@ -16,8 +16,9 @@ import pytest
 from backend.annotator import Annotator
 from backend.connect import connect
 from backend.local import LocalStack, StartError, attempts, find_label_studio
+from backend.progress import describe
 from backend.published import Publication, Published
-from backend.queue import Jobs, describe
+from backend.queue import Jobs
 from backend.serving import store_of
 from backend.settings import Settings
 from backend.studio import Studio
@@ -116,6 +117,17 @@ class Project:
         """Press the button."""
         (backend,) = self.studio.call("GET", "/api/ml", params={"project": self.id})
         self.studio.call("POST", f"/api/ml/{backend['id']}/train", json={})
+
+    def train_until(self, stage: str, labels: int, seconds: float) -> None:
+        """Connect, label what the order begins with, press the button, and wait for a stage of the training."""
+        self.connect()
+        self.wait("rank")
+        for task in self.order()[:labels]:
+            self.annotator.label(task)
+        self.start_training()
+        job = self.jobs.last("train", self.id)
+        assert job is not None
+        until(seconds, lambda: describe(job)["stage"] == stage, f"the training to come to {stage!r}")
 
     def retrieve(self) -> None:
         """Data Manager: select all tasks, "Retrieve predictions"."""

@@ -20,7 +20,6 @@ from agent.pool_store import PoolStore
 from agent.strategies.mgral import BASELINES
 from agent.variants import Plan
 from backend.local import LocalStack
-from backend.queue import describe
 from backend.serving import detector_of, store_of
 from model.progress import silent
 from tests.e2e.conftest import TRAINING, Project, until
@@ -53,14 +52,7 @@ def workers(stack: LocalStack) -> Iterator[tuple[str, str]]:
 def at_its_variants(make_project: Callable[..., Project], title: str) -> tuple[Project, Path]:
     """A project whose training has come to its variants, and the folder of its cycle."""
     project = make_project(title, images=40)
-    project.connect()
-    project.wait("rank")
-    for task in project.order()[:30]:
-        project.annotator.label(task)
-    project.start_training()
-    job = project.jobs.last("train", project.id)
-    assert job is not None
-    until(120, lambda: describe(job)["stage"] == "variants", "the variants")
+    project.train_until("variants", labels=30, seconds=120)
     return project, project.settings.model_dir / str(project.id) / "cycle"
 
 

@@ -8,7 +8,6 @@ import pytest
 from rq.job import JobStatus
 
 from backend.local import LocalStack
-from backend.queue import describe
 from tests.e2e.conftest import TRAINING, Project, until
 
 
@@ -26,14 +25,7 @@ def slow_worker(stack: LocalStack) -> Iterator[str]:
 def in_training(make_project: Callable[..., Project], title: str) -> Project:
     """A project whose training has just begun its steps."""
     project = make_project(title, images=12)
-    project.connect()
-    project.wait("rank")
-    for task in project.order()[:8]:
-        project.annotator.label(task)
-    project.start_training()
-    job = project.jobs.last("train", project.id)
-    assert job is not None
-    until(60, lambda: describe(job)["stage"] == "train", "the first epoch")
+    project.train_until("train", labels=8, seconds=60)
     return project
 
 

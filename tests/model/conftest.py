@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from model.detector import FitConfig
+from model.network import NetworkDetector
 from model.versions import VersionStore
 from model.yolo import YoloDetector
-from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, Trained, square_in, squares
+from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, TORCHVISION, Trained, new, square_in, squares
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -31,18 +32,19 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="package", params=FAMILIES)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     directory = tmp_path_factory.mktemp(request.param)
-    architecture = f"{request.param}.yaml"
+    architecture = request.param if request.param in TORCHVISION else f"{request.param}.yaml"
     if request.param == "rtdetr":
         architecture = str(directory / "rtdetr-tiny.yaml")
         Path(architecture).write_text(TINY_RTDETR)
     data = squares(directory / "images", 4)
-    base = YoloDetector.new(architecture, ("blue", "car", "dog"), SIDE)
+    base = new(architecture, ("blue", "car", "dog"))
     reports: list[tuple[int, int, float]] = []
     detector = base.fit(
         data,
         FitConfig(epochs=90, min_steps=1, batch=4, image_size=SIDE, learning_rate=5e-3),
         report=lambda done, total, **figures: reports.append((done, total, figures["loss"])),
     )
+    assert isinstance(detector, NetworkDetector)
     return Trained(request.param, architecture, base, detector, reports, data)
 
 

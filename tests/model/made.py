@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from PIL import Image
 
 from model.dataset import Dataset, LabeledImage
 from model.detector import Detector
+from model.network import NetworkDetector
 from model.progress import Cancelled
+from model.torchvision import TorchvisionDetector
 from model.versions import Version, VersionStore
 from model.yolo import YoloDetector
+from tests.model import tiny  # noqa: F401  the tiny architectures exist from here on
 
 SIDE = 64
-FAMILIES = ("yolo11n", "yolov8n", "yolo26n", "rtdetr")
+ULTRALYTICS = ("yolo11n", "yolov8n", "yolo26n", "rtdetr")
+TORCHVISION = ("tiny-retinanet", "tiny-ssd", "tiny-fasterrcnn")
+FAMILIES = ULTRALYTICS + TORCHVISION
 
 # RT-DETR's own layers and loss, a hundred times smaller than any that is published.
 TINY_RTDETR = """
@@ -65,10 +71,18 @@ class Trained:
 
     family: str
     architecture: str
-    base: YoloDetector
-    detector: Detector
+    base: NetworkDetector
+    detector: NetworkDetector
     reports: list[tuple[int, int, float]]
     data: Dataset
+
+
+def new(architecture: str, names: Iterable[str], seed: int = 0) -> NetworkDetector:
+    """An untrained detector of either family, for pictures of SIDE x SIDE."""
+    kind: type[YoloDetector | TorchvisionDetector] = (
+        TorchvisionDetector if architecture in TORCHVISION else YoloDetector
+    )
+    return kind.new(architecture, names, SIDE, seed)
 
 
 def cancel(done: int, total: int, **figures: float) -> None:  # noqa: ARG001 - the signature of a Report
@@ -78,7 +92,7 @@ def cancel(done: int, total: int, **figures: float) -> None:  # noqa: ARG001 - t
 
 def state(detector: Detector) -> dict[str, torch.Tensor]:
     """A copy of every weight and buffer."""
-    assert isinstance(detector, YoloDetector)
+    assert isinstance(detector, NetworkDetector)
     return {key: value.clone() for key, value in detector.module.state_dict().items()}
 
 

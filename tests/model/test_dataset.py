@@ -145,7 +145,7 @@ def test_yolo(tmp_path: Path) -> None:
         ("-1 0.5 0.5 0.1 0.1", "class -1"),
         ("0.5 0.5 0.5 0.1 0.1", "class 0.5"),
         ("0 0.5 0.5 0.1 0.1\n0 0.5 0.5", "line 2: 3 numbers"),
-        ("0 .1 .1 .2 .1 .2 .2 .1 .2", "line 1: 9 numbers"),
+        ("0 .1 .1 .2 .1 .2 .2 .1", "line 1: 8 numbers"),
         ("0 half 0.5 0.1 0.1", "no number"),
     ],
 )
@@ -153,6 +153,13 @@ def test_yolo_labels_that_are_no_boxes_are_refused(text: str, message: str, tmp_
     write_picture(tmp_path / "images" / "a.png", 40, 40)
     with pytest.raises(ValueError, match=rf"a\.txt.*{message}"):
         yolo(tmp_path, {"a.txt": text})
+
+
+def test_yolo_polygons_become_the_boxes_around_them(tmp_path: Path) -> None:
+    write_picture(tmp_path / "images" / "a.png", 100, 50)
+    found = yolo(tmp_path, {"a.txt": "1 .1 .4 .2 .2 .4 .8\n0 .1 .1 .2 .1 .2 .2 .1 .2\n0 .5 .5 .2 .2\n"})
+    np.testing.assert_allclose(found.images[0].xyxy, [[10, 10, 40, 40], [10, 5, 20, 10], [40, 20, 60, 30]], atol=1e-5)
+    assert found.images[0].class_ids.tolist() == [1, 0, 0]
 
 
 VOC = """<annotation><filename>{file}</filename>{size}

@@ -1,7 +1,8 @@
 """What every detector must do with pictures, whatever its family: one suite, run over each architecture that is cheap.
 
 YOLO26 stands for the heads with two branches, and a miniature RT-DETR, made of ultralytics' own layers, for the
-transformers. The second half of the suite, on learning, is in `test_training_conformance.py`.
+transformers; miniatures of RetinaNet, SSD and Faster R-CNN for the torchvision family. The second half of the suite, on
+learning, is in `test_training_conformance.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from model.detector import open_detector
 from model.images import ImageError, letterbox
 from model.progress import Cancelled
 from model.yolo import YoloDetector
-from tests.model.made import SIDE, Trained, cancel
+from tests.model.made import SIDE, ULTRALYTICS, Trained, cancel
 
 SIZES = [(96, 48), (48, 96), (64, 64), (40, 50), (50, 40), (50, 70), (9, 7)]
 
@@ -117,6 +118,16 @@ def test_predict_reports_and_can_be_cancelled(trained: Trained, pictures: list) 
         trained.detector.predict(pictures, batch=3, report=cancel)
 
 
+def test_the_image_size_may_change(trained: Trained, pictures: list) -> None:
+    """Whoever opens weights sets the size that suits the machine; what was seen before must not linger."""
+    fresh, used = trained.detector.copy(), trained.detector.copy()
+    used.predict(pictures[:1])
+    fresh.image_size = used.image_size = 96
+    for one, two in zip(used.predict(pictures), fresh.predict(pictures), strict=True):
+        assert_equal(one, two)
+    assert used.encode(pictures).shape == trained.detector.encode(pictures).shape
+
+
 def test_an_unreadable_picture_is_named(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"broken\.jpg"):
@@ -133,6 +144,7 @@ def test_save_and_open_give_the_same_predictions(trained: Trained, pictures: lis
     np.testing.assert_allclose(opened.encode(pictures), trained.detector.encode(pictures), atol=1e-5)
 
 
+@pytest.mark.parametrize("trained", ULTRALYTICS, indirect=True)
 def test_ultralytics_opens_the_file_and_sees_the_same(trained: Trained, tmp_path: Path) -> None:
     """The whole way from pixels to boxes against ultralytics' own predictor, on a picture that fills the square."""
     import ultralytics

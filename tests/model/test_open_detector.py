@@ -13,7 +13,7 @@ from ultralytics.nn.tasks import SegmentationModel
 
 from model.detector import FitConfig, WeightsError, open_detector
 from model.yolo import YoloDetector, is_published
-from tests.model.made import SIDE, squares
+from tests.model.made import SIDE, new, squares
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +101,35 @@ def test_a_hostile_layer_list_does_not_run_when_training_builds_from_it(small: Y
     with pytest.raises(TypeError, match="unsupported activation"):
         opened.fit(squares(tmp_path / "images", 1), FitConfig(epochs=1, min_steps=1, image_size=SIDE))
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("where", ["weights", "names", "torchvision", "beside"])
+def test_a_hostile_torchvision_file_does_not_run(where: str, tmp_path: Path) -> None:
+    marker, path = tmp_path / "it ran", tmp_path / "hostile.pt"
+    new("tiny-ssd", ("red", "blue")).save(path)
+    torch.save(torch.load(path, weights_only=True) | {where: Bomb(marker)}, path)
+    with pytest.raises(WeightsError, match=r"hostile\.pt"):
+        open_detector(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"torchvision": "nonsense"},
+        {"torchvision": ["tiny-ssd"]},
+        {"names": 5},
+        {"names": ["red", "blue", "green"]},
+        {"image_size": "large"},
+        {"weights": {}},
+        {"weights": None},
+    ],
+)
+def test_a_broken_torchvision_file_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    new("tiny-ssd", ("red", "blue")).save(tmp_path / "broken.pt")
+    torch.save(torch.load(tmp_path / "broken.pt", weights_only=True) | changes, tmp_path / "broken.pt")
+    with pytest.raises(WeightsError, match=r"broken\.pt. cannot be opened as a torchvision detector"):
+        open_detector(tmp_path / "broken.pt")
 
 
 def test_the_image_size_is_kept(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import torch
 from model.dataset import Dataset, LabeledImage
 from model.detector import FitConfig
 from model.evaluate import evaluate
+from model.network import NetworkDetector, transfer
 from model.progress import Cancelled
 from model.yolo import YoloDetector
-from tests.model.made import SIDE, Trained, cancel, same, squares, state
+from tests.model.made import SIDE, Trained, cancel, new, same, squares, state
 
 QUICK = FitConfig(epochs=1, min_steps=1, batch=4, image_size=SIDE)
 
@@ -26,7 +27,7 @@ def test_training_lowers_the_loss(trained: Trained) -> None:
 
 def test_training_finds_what_it_was_shown(trained: Trained) -> None:
     paths = [i.path for i in trained.data.images]
-    blank = YoloDetector.new(trained.architecture, trained.data.names, SIDE)
+    blank = new(trained.architecture, trained.data.names)
     assert evaluate(trained.data, blank.predict(paths)).map50 < 0.1
     assert evaluate(trained.data, trained.detector.predict(paths)).map50 > 0.4
 
@@ -39,9 +40,10 @@ def test_fit_takes_the_names_of_the_data_and_leaves_the_old_detector_alone(train
     assert trained.detector is not trained.base
     assert trained.detector.names == ("red", "blue")
     assert trained.base.names == ("blue", "car", "dog")
-    fresh = YoloDetector.new(trained.architecture, ("blue", "car", "dog"), SIDE)
+    fresh = new(trained.architecture, ("blue", "car", "dog"))
     assert same(state(trained.base), state(fresh))
-    assert trained.base.module.yaml == fresh.module.yaml
+    if isinstance(trained.base, YoloDetector):
+        assert trained.base.module.yaml == fresh.module.yaml
     assert not trained.base.module.training
     (seen,) = trained.base.predict([trained.data.images[0].path])
     assert seen.class_scores.shape[1] == 3
@@ -87,52 +89,70 @@ def still(trained: Trained, names: tuple[str, ...], from_scratch: bool = False) 
     image = dataclasses.replace(trained.data.images[0], class_ids=np.array([0]))
     config = dataclasses.replace(QUICK, learning_rate=0.0)
     fitted = trained.detector.fit(Dataset((image,), names), config, from_scratch=from_scratch)
-    assert isinstance(fitted, YoloDetector)
+    assert isinstance(fitted, NetworkDetector)
     return {key: value.clone() for key, value in fitted.module.named_parameters()}
 
 
 def per_class(trained: Trained) -> set[str]:
     """The parameters whose shape follows the number of classes, found by building two sizes."""
-    few, many = (
-        dict(YoloDetector.new(trained.architecture, [str(k) for k in range(n)], SIDE).module.named_parameters())
-        for n in (3, 5)
-    )
+    few, many = (dict(new(trained.architecture, [str(k) for k in range(n)]).module.named_parameters()) for n in (3, 5))
     keys = {key for key in few if few[key].shape != many[key].shape}
     assert keys
     return keys
 
 
+def rows(one: NetworkDetector, key: str, value: torch.Tensor) -> torch.Tensor:
+    """What a weight holds for each class."""
+    found = one.by_class(key, value)
+    assert found is not None, key
+    assert len(found) == one.background + len(one.names)
+    return found[one.background :]
+
+
 def test_fit_starts_from_the_weights_of_the_classes_that_both_know(trained: Trained) -> None:
-    old, new = state(trained.detector), still(trained, ("car", "Blue", "red", "dog"))
-    rows = per_class(trained)
-    for key, value in new.items():
-        if key in rows:
-            assert torch.equal(value[1], old[key][1]), key  # blue, whatever its case
-            assert torch.equal(value[2], old[key][0]), key  # red
+    names = ("car", "Blue", "red", "dog")
+    old, values = state(trained.detector), still(trained, names)
+    fitted = new(trained.architecture, names)
+    few = per_class(trained)
+    fresh = []
+    for key, value in values.items():
+        if key in few:
+            theirs, ours = rows(trained.detector, key, old[key]), rows(fitted, key, value)
+            assert torch.equal(ours[1], theirs[1]), key  # blue, whatever its case
+            assert torch.equal(ours[2], theirs[0]), key  # red
+            fresh.append(not torch.equal(ours[3], theirs[0]))
         else:
             assert torch.equal(value, old[key]), key
-    assert any(not torch.equal(new[key][3], old[key][0]) for key in rows)
+    assert any(fresh)
+
+
+def test_a_class_keeps_its_scores_where_the_order_of_names_changes(trained: Trained) -> None:
+    turned = new(trained.architecture, trained.detector.names[::-1])
+    transfer(trained.detector, turned)
+    paths = [i.path for i in trained.data.images]
+    for one, two in zip(turned.predict(paths), trained.detector.predict(paths), strict=True):
+        np.testing.assert_allclose(one.class_scores[:5, ::-1], two.class_scores[:5], atol=1e-3)
+        np.testing.assert_allclose(one.xyxy[:5], two.xyxy[:5], atol=0.05)
+        np.testing.assert_array_equal(1 - one.class_ids[:5], two.class_ids[:5])
 
 
 def test_fit_with_other_names_keeps_every_layer_but_the_last(trained: Trained) -> None:
     """As many classes as the first convolution has channels: a row for each must not be taken for a class."""
-    wide = dataclasses.replace(
-        trained, detector=YoloDetector.new(trained.architecture, [f"old {k}" for k in range(16)], SIDE, seed=1)
-    )
-    old, new = state(wide.detector), still(wide, tuple(f"new {k}" for k in range(16)))
-    rows = per_class(wide)
-    assert any(value.shape[0] == 16 for key, value in new.items() if key not in rows)
-    for key, value in new.items():
-        if key not in rows:
+    wide = dataclasses.replace(trained, detector=new(trained.architecture, [f"old {k}" for k in range(16)], seed=1))
+    old, fitted = state(wide.detector), still(wide, tuple(f"new {k}" for k in range(16)))
+    few = per_class(wide)
+    assert any(value.shape[0] == 16 for key, value in fitted.items() if key not in few)
+    for key, value in fitted.items():
+        if key not in few:
             assert torch.equal(value, old[key].half().float()), key
 
 
 def test_from_scratch_starts_anew(trained: Trained) -> None:
-    old, new = state(trained.detector), still(trained, trained.detector.names, from_scratch=True)
-    fresh = YoloDetector.new(trained.architecture, trained.detector.names, SIDE, QUICK.seed)
+    old, fitted = state(trained.detector), still(trained, trained.detector.names, from_scratch=True)
+    fresh = new(trained.architecture, trained.detector.names, QUICK.seed)
     for key, value in fresh.module.named_parameters():
-        assert torch.equal(new[key], value.half().float()), key
-    assert not same(new, {key: old[key] for key in new})
+        assert torch.equal(fitted[key], value.half().float()), key
+    assert not same(fitted, {key: old[key] for key in fitted})
 
 
 @pytest.mark.parametrize("steps", [1, 10, 11])

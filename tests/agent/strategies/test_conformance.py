@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +15,7 @@ from agent.reinforce import ReinforceConfig
 from agent.strategies import Pointwise, Ranking, mgral
 from tests.agent.pools import found, on_a_line, pool_of, random_pool
 
-ARRAYS = ("ids", "encodings", "descriptors", "expected", "labeled_encodings", "class_ap")
+ARRAYS = ("ids", "encodings", "descriptors", "expected", "doubtful", "labeled_encodings", "class_ap")
 POOLS: dict[str, Callable[[], Pool]] = {
     "ordinary": lambda: random_pool(25),
     "one class": lambda: random_pool(12, classes=1),
@@ -106,14 +105,7 @@ def test_a_negative_budget_is_refused(name: str) -> None:
 @every_pool
 def test_how_the_pool_is_sorted_does_not_matter_to_pointwise_strategies(name: str, kind: str) -> None:
     pool = POOLS[kind]()
-    rows = np.random.default_rng(1).permutation(len(pool))
-    mixed = replace(
-        pool,
-        ids=pool.ids[rows],
-        encodings=pool.encodings[rows],
-        descriptors=pool.descriptors[rows],
-        expected=pool.expected[rows],
-    )
+    mixed = pool.take(np.random.default_rng(1).permutation(len(pool)))
     ours, theirs = rank(name, pool, 4), rank(name, mixed, 4)
     np.testing.assert_array_equal(ours.order, theirs.order)
     assert ours.reasons == theirs.reasons

@@ -28,12 +28,12 @@ def measured(pool: Pool, sign: float, count: int = 40) -> Rows:
     """Gains that follow (1) or contradict (-1) the expected boxes of the class that has fewest."""
     rng = np.random.default_rng(0)
     phi = describe_pool(pool)
-    column = phi.columns.index("expected_c3")
+    column = phi.columns.index("doubtful_c3")
     rows = []
     for k in range(count):
         batch = rng.choice(80, BUDGET, replace=False)
         gain = 0.02 + sign * 0.002 * float(phi.values[batch, column].sum()) + 0.0005 * rng.normal()
-        named = dict(zip(pool.names, pool.expected[batch].sum(axis=0).tolist(), strict=True))
+        named = dict(zip(pool.names, pool.doubtful[batch].sum(axis=0).tolist(), strict=True))
         rows.append(
             Row(pool.ids[batch], phi.values[batch], gain, 0.001, "hindsight", f"g{k % 2}", 1, phi.columns, named)
         )
@@ -52,7 +52,7 @@ def test_the_batch_is_the_one_that_measured_gains_call_for(pool: Pool) -> None:
     assert details["rho"] > 0.6
     row = {int(image): k for k, image in enumerate(pool.ids)}
     batch = [row[int(image)] for image in ranking.order[:BUDGET]]
-    value = describe_pool(pool).values[:, describe_pool(pool).columns.index("expected_c3")]
+    value = describe_pool(pool).values[:, describe_pool(pool).columns.index("doubtful_c3")]
     assert value[batch].mean() > 0.7 * np.sort(value)[-BUDGET:].mean()
     best = max(details["gains"][name][0] for name in BASELINES)
     assert details["gains"]["mgral"][0] > best
@@ -86,6 +86,22 @@ def test_with_nothing_measured_the_learning_curves_of_the_classes_order(pool: Po
     assert details["rho"] is None
     assert details["chosen"] in {"mgral", *BASELINES}
     assert "rho unknown over 0 measured batches" in details["why"]
+
+
+@pytest.mark.parametrize("chooser", ["policy", "pointwise", "greedy"])
+def test_by_its_own_table_the_agent_is_worth_what_any_baseline_is(pool: Pool, chooser: str) -> None:
+    """It was not: at little data a few refits of a low level, scaled up, told it what to choose."""
+    config = MgralConfig(
+        ReinforceConfig(updates=60, recurrent=chooser != "pointwise"),
+        False,
+        "greedy" if chooser == "greedy" else "policy",
+    )
+    for seed in range(3):
+        details = Mgral((), 2, config).rank(pool, BUDGET, np.random.default_rng(seed)).details
+        assert details["chosen"] == "mgral"
+        best = max(details["gains"][name][0] for name in BASELINES)
+        assert details["gains"]["mgral"][0] > 0.97 * best
+        assert ("learning_curve" in details) == (chooser != "greedy")
 
 
 def test_the_record_explains_every_task(pool: Pool) -> None:

@@ -1,0 +1,130 @@
+"""What a plan of the inner loop is made of: how variants are trained, which there are, and what each reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from agent.phi import Phi
+from agent.pool import Pool
+from model.dataset import Dataset
+
+Cost = Literal["full", "frozen", "cached"]
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """How a variant is trained."""
+
+    cost: Cost = "full"
+    """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
+    steps: int = 30
+    """updates, at most"""
+    batch: int = 16
+    """images an update: half from the labeled images, half from the variant's batch"""
+    learning_rate: float = 1e-3
+    """after the warm-up; constant, because a stop may come at any time and the teacher averages the noise out"""
+    momentum: float = 0.9
+    """of the teacher"""
+    confidence: float = 0.5
+    """pseudo-labels score at least this"""
+    ramp: float = 0.4
+    """share of the steps over which w(t) rises to `weight`"""
+    weight: float = 1.0
+    """w(t) at its height"""
+    every: int = 10
+    """updates between two measurements"""
+    patience: int = 2
+    """measurements without a change of ΔmAP by more than `tolerance` after which a variant stops"""
+    tolerance: float = 0.003
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    """Variants that share a start, and the control that they are compared with.
+
+    Attributes:
+        labeled: ids that all of them learn from.
+        evaluation: ids that they are measured on, less a variant's own batch.
+        config: how they are trained.
+    """
+
+    labeled: tuple[int, ...]
+    evaluation: tuple[int, ...]
+    config: SurrogateConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One training: a batch of `group`, or its control, whose batch is empty."""
+
+    group: str
+    kind: str
+    ids: tuple[int, ...]
+
+    @property
+    def control(self) -> bool:
+        """Whether this is what the others of its group are compared with."""
+        return not self.ids
+
+
+@dataclass(frozen=True, eq=False)
+class Described:
+    """Images as a detector saw them that had not learned from them.
+
+    Attributes:
+        ids: (n,).
+        phi: (n, F), and columns (F,), its names.
+        doubtful: (n, C) doubtful boxes, and names (C,) of the classes.
+        known: (C,) boxes that the detector had learned from.
+    """
+
+    ids: np.ndarray
+    phi: np.ndarray
+    columns: np.ndarray
+    doubtful: np.ndarray
+    names: np.ndarray
+    known: np.ndarray
+
+    @classmethod
+    def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, known: Dataset) -> Described:
+        """Rows of a pool that `phi` describes; `known` is what its detector learned from."""
+        return cls(
+            pool.ids[rows],
+            np.asarray(phi.values[rows]),
+            np.array(phi.columns),
+            pool.doubtful[rows],
+            np.array(pool.names),
+            np.array([known.class_histogram()[name] for name in pool.names], np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class Past:
+    """The batch of the cycle before, which the hindsight group describes, and what it really brought."""
+
+    ids: tuple[int, ...]
+    gain: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a variant reached.
+
+    Attributes:
+        gain: ΔmAP, the variant's mAP less the control's on the same images, the mean of the last measurements.
+        error: its standard error by the paired bootstrap over those images.
+        curve: (updates done, ΔmAP) at each measurement; of a control its mAP.
+        stopped_early: whether ΔmAP had settled before the last update.
+        seconds: that it took.
+    """
+
+    gain: float
+    error: float
+    curve: tuple[tuple[int, float], ...]
+    stopped_early: bool
+    seconds: float

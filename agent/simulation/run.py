@@ -1,0 +1,263 @@
+"""One run of a simulation: a strategy under a seed, cycle by cycle, each step on disk as soon as it is done.
+
+OUT/seed-0/start/                   the first training, which all strategies share
+OUT/seed-0/entropy/1/measured.json  the labels of cycle 1, and what the model trained on them reaches
+OUT/seed-0/entropy/1/table          its match table on the evaluation images
+OUT/seed-0/entropy/1/chosen.json    the batch that was revealed after it, and why
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.cycle import Learned, learn_once, look, prepare, rank
+from agent.gain_rows import Rows
+from agent.match_table import MatchTable
+from agent.pool import Pool
+from agent.pool_store import PoolStore, encoder_fingerprint
+from agent.simulation.config import SimulationConfig
+from agent.strategies.mgral import Mgral
+from model.atomic import TEMPORARY, remove, write_file
+from model.dataset import Dataset
+from model.detections import Detections
+from model.detector import Detector, Picture, open_detector
+from model.evaluate import Metrics, evaluate
+from model.versions import Version, VersionStore
+
+MEASURED, CHOSEN, TABLE = "measured.json", "chosen.json", "table"
+Watch = Callable[..., None]  # watch(stage, done, total, **figures)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A strategy under a seed, in a simulation's directory `out`; what is done there is not done again."""
+
+    out: Path
+    pool: Dataset
+    evaluation: Dataset
+    config: SimulationConfig
+    strategy: str
+    seed: int
+
+    @property
+    def start(self) -> Path:
+        """What all strategies of the seed share."""
+        return self.out / f"seed-{self.seed}" / "start"
+
+    @property
+    def folder(self) -> Path:
+        """What belongs to this run alone."""
+        return self.out / f"seed-{self.seed}" / self.strategy
+
+    def at(self, cycle: int) -> Path:
+        """Where a cycle's model is measured."""
+        return self.folder / str(cycle) if cycle else self.start
+
+    def measured(self, cycle: int) -> dict[str, Any] | None:
+        """What a cycle's model reaches; None where that is not known yet."""
+        return _read(self.at(cycle) / MEASURED)
+
+    def chosen(self, cycle: int) -> dict[str, Any] | None:
+        """The batch that was revealed after a cycle, and why; None where it is not chosen yet."""
+        return _read(self.folder / str(cycle) / CHOSEN)
+
+    def table(self, cycle: int) -> MatchTable:
+        """The match table of a cycle's model on the evaluation images."""
+        return MatchTable.load(self.at(cycle) / TABLE)
+
+    def begin(self, watch: Watch) -> None:
+        """Train and measure the model that every strategy of the seed starts from, and let it see the pool."""
+        store = VersionStore(self.start / "versions")
+        if not store.list():
+            weights = open_detector(self.config.weights)
+            weights.image_size = self.config.fit.image_size
+            shared = {name: name for name in weights.names if name in self.pool.names}
+            first = store.add(weights, metrics=None, label_map=shared, fingerprint="", parent=None, images=0)
+            store.promote(first.name)
+        if self.measured(0) is None:
+            self._measure(0, store, self.initial(), watch)
+        self._look(0, store, watch)
+
+    def initial(self) -> list[int]:
+        """The images that are labeled at the start."""
+        ids = [image.id for image in self.pool.images]
+        return sorted(np.random.default_rng(self.seed).choice(ids, self.config.initial, replace=False).tolist())
+
+    def go(self, watch: Watch) -> None:
+        """Do what is missing of every cycle, and tell `watch("cycle", k, cycles, map=...)` when it is done."""
+        _clone(self.start / "versions", self.folder / "versions")
+        store = VersionStore(self.folder / "versions")
+        for cycle in range(self.config.cycles + 1):
+            (self.folder / str(cycle)).mkdir(exist_ok=True)
+            if self.measured(cycle) is None:
+                before, batch = self.measured(cycle - 1), self.chosen(cycle - 1)
+                assert before is not None
+                assert batch is not None
+                self._measure(cycle, store, sorted(before["labeled"] + batch["ids"]), watch)
+            if cycle < self.config.cycles and self.chosen(cycle) is None:
+                self._choose(cycle, store, watch)
+            measured = self.measured(cycle)
+            assert measured is not None
+            watch("cycle", cycle, self.config.cycles, map=measured["map"])
+        for part in ("pool", "work"):  # what only a next cycle needs, and makes again
+            if (self.folder / part).exists():
+                remove(self.folder / part)
+
+    def _learned(self, cycle: int, store: VersionStore, labeled: Dataset, watch: Watch) -> Learned:
+        """Train on the labels; or what that gave, where it was done before."""
+        work = (self.folder if cycle else self.start) / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        serving = store.serving()
+        assert serving is not None
+        # any strategy's: how a model is trained must not depend on who chose the labels
+        config = self.config.of_run("random", self.seed)
+        base = None if self.config.go_on else self._untrained()
+        return learn_once(work, store, serving, open_detector(serving.weights), labeled, config, watch, base)
+
+    def _untrained(self) -> Detector:
+        return open_detector(VersionStore(self.start / "versions").list()[0].weights)
+
+    def _measure(self, cycle: int, store: VersionStore, ids: list[int], watch: Watch) -> None:
+        """Train on the labels of a cycle, and measure the model that then serves."""
+        labeled = self.pool.subset(ids)
+        store.prune(2)
+        learned = self._learned(cycle, store, labeled, watch)
+        if learned.promote or not self.config.go_on:
+            store.promote(learned.version.name)
+        version, detector = _serving(store)
+        began = time.monotonic()
+        watch("evaluate", 0, len(self.evaluation))
+        found = detections(version, detector, self.evaluation)
+        metrics = evaluate(self.evaluation, found)
+        MatchTable.from_dataset(self.evaluation, found).save(self.at(cycle) / TABLE)
+        body = {
+            "labeled": ids,
+            "boxes": sum(len(image.class_ids) for image in labeled.images),
+            "map": metrics.map,
+            "map50": metrics.map50,
+            "per_class": metrics.per_class,
+            "promoted": learned.promote,
+            "seconds": {"train": learned.seconds, "evaluate": time.monotonic() - began},
+        }
+        write_file(self.at(cycle) / MEASURED, json.dumps(body).encode())
+
+    def _look(self, cycle: int, store: VersionStore, watch: Watch) -> Pool:
+        """The images that are not labeled yet, as the model of a cycle sees them."""
+        version, detector = _serving(store)
+        measured = self.measured(cycle)
+        assert measured is not None
+        paths = {image.id: image.path for image in self.pool.images}
+
+        def pictures(wanted: list[int]) -> Iterable[tuple[int, Picture]]:
+            return ((image, paths[image]) for image in wanted)
+
+        return look(
+            PoolStore((self.folder if cycle else self.start) / "pool"),
+            detector,
+            encoder_fingerprint(version.weights, detector),
+            [(image, str(path)) for image, path in paths.items()],
+            pictures,
+            set(measured["labeled"]),
+            Metrics(**version.metrics) if version.metrics else None,
+            self.config.of_run(self.strategy, self.seed),
+            watch,
+            lambda *_: None,
+            lambda: None,
+        )
+
+    def _choose(self, cycle: int, store: VersionStore, watch: Watch) -> None:
+        """Rank the pool by the strategy; what mgral measures for it is kept for the cycles after."""
+        config = self.config.of_run(self.strategy, self.seed)
+        marks = [time.monotonic()]
+        pool = self._look(cycle, store, watch)
+        marks.append(time.monotonic())
+        version, detector = _serving(store)
+        rows = _rows(self.folder)
+        if config.strategy == Mgral.name:
+            measured = self.measured(cycle)
+            assert measured is not None
+            labeled = self.pool.subset(measured["labeled"])
+            shared = store if cycle else VersionStore(self.start / "versions")
+            learned = self._learned(cycle, shared, labeled, watch)
+            folder = self.folder / "work"
+            plan = prepare(
+                folder, _copied(labeled, folder), pool, detector, learned, self._untrained(), self._fetch, config, watch
+            )
+            for number in [*plan.pending(controls=True), *plan.pending(controls=False)]:
+                watch("variants", number, len(plan.variants))
+                plan.run(number, lambda *_, **__: None)
+            rows = rows.renewed(plan.cycle, plan.rows())
+            rows.save(self.folder / "rows.npz")
+        marks.append(time.monotonic())
+        ranking = rank(pool, rows, version.number, config, watch)
+        marks.append(time.monotonic())
+        details = {key: ranking.details.get(key) for key in ("why", "rho", "rho_interval", "model", "rows", "gains")}
+        body = {
+            "ids": [int(image) for image in ranking.order[: self.config.batch]],
+            "chosen_by": ranking.details.get("chosen", ranking.strategy),
+            **details,
+            "seconds": dict(zip(("look", "measure", "rank"), np.diff(marks).tolist(), strict=True)),
+        }
+        write_file(self.folder / str(cycle) / CHOSEN, json.dumps(body).encode())
+
+    def _fetch(self, wanted: list[int]) -> Iterator[tuple[int, bytes]]:
+        for image in self.pool.subset(wanted).images:
+            yield image.id, image.path.read_bytes()
+
+
+def detections(version: Version, detector: Detector, dataset: Dataset) -> list[Detections]:
+    """What a version's detector finds in a data set, in the classes of that."""
+    raw = detector.predict([image.path for image in dataset.images])
+    return [one.renamed(detector.names, version.label_map, dataset.names) for one in raw]
+
+
+def _serving(store: VersionStore) -> tuple[Version, Detector]:
+    version = store.serving()
+    assert version is not None
+    return version, open_detector(version.weights)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _rows(folder: Path) -> Rows:
+    try:
+        return Rows.load(folder / "rows.npz")
+    except FileNotFoundError:
+        return Rows()
+
+
+def _copied(labeled: Dataset, folder: Path) -> Dataset:
+    """The labeled images as a plan wants them: in `folder / "images"`, named by their ids."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    images = []
+    for image in labeled.images:
+        path = folder / "images" / str(image.id)
+        if not path.exists():
+            shutil.copyfile(image.path, path)
+        images.append(replace(image, path=path))
+    return Dataset(tuple(images), labeled.names)
+
+
+def _clone(source: Path, target: Path) -> None:
+    """A second store of the same versions, whose files take no place of their own; all of it or nothing."""
+    if target.exists():
+        return
+    temporary = target.with_name(f"{TEMPORARY}{target.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(source, temporary, copy_function=os.link, ignore=shutil.ignore_patterns(".lock"))
+    temporary.rename(target)

@@ -1,0 +1,82 @@
+"""The inner loop of a training's cycle: its variants planned and trained, and the gains that they measured kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import variants
+from agent.cycle import Learned, prepare
+from agent.gain_rows import Rows
+from agent.pool import Pool
+from agent.variants import Plan
+from backend.fanout import fan_out
+from backend.project_work import ProjectWork
+from backend.serving import detector_of
+from backend.studio import Task
+from model.dataset import Dataset
+from model.images import ImageError
+from model.versions import Version
+
+KEEP_CYCLES = 10  # that measured gains are kept for
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training hands on to the ranking: what was learned from which images, and where the cycle's files are."""
+
+    learned: Learned
+    dataset: Dataset
+    folder: Path
+
+
+def inner_loop(work: ProjectWork, trained: Trained, tasks: list[Task], pool: Pool, serving: Version) -> Plan:
+    """Train the variants of a cycle, here and on idle workers; what fails is left out."""
+    by_id = {task.id: task for task in tasks}
+
+    def fetch(wanted: list[int]) -> Iterator[tuple[int, bytes]]:
+        for task in wanted:
+            with suppress(ImageError):  # the scan has told of it
+                yield task, work.pictures.read(by_id[task], work.config.data_key)
+
+    plan = prepare(
+        trained.folder,
+        trained.dataset,
+        pool,
+        detector_of(serving),
+        trained.learned,
+        detector_of(work.store.list()[0]),  # untrained
+        fetch,
+        work.cycle,
+        work.progress,
+    )
+    work.progress.say(f"{len(plan.variants)} variants to train for the order")
+    for stage, controls in (("controls", True), ("variants", False)):
+        pending = plan.pending(controls=controls)
+        fan_out(work.jobs, work.project, trained.folder, pending, variants.run, plan.done, work.progress, stage)
+    return plan
+
+
+def earlier_gains(work: ProjectWork) -> Rows:
+    """What earlier cycles measured; nothing where there is none, or it cannot be read."""
+    try:
+        return Rows.load(_gains_file(work))
+    except FileNotFoundError:
+        return Rows()
+    except ValueError as error:
+        work.progress.say(f"{error}")
+        return Rows()
+
+
+def keep_gains(work: ProjectWork, earlier: Rows, plan: Plan) -> Rows:
+    """Put what a cycle measured beside what the KEEP_CYCLES before it did; stored, and returned."""
+    rows = Rows([row for row in earlier if 0 < plan.cycle - row.cycle <= KEEP_CYCLES] + plan.rows())
+    rows.save(_gains_file(work))
+    return rows
+
+
+def _gains_file(work: ProjectWork) -> Path:
+    """Measured gains of this and earlier cycles."""
+    return work.published.directory / "gain_rows.npz"

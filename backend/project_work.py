@@ -1,0 +1,133 @@
+"""What the jobs share: one project's tasks as a data set and as a pool, and the boxes that are kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from agent.cycle import CycleConfig, look
+from agent.planning import PlanConfig
+from agent.pool import Pool
+from agent.pool_store import PoolStore, encoder_fingerprint
+from agent.strategies import Ranking
+from agent.variants import SurrogateConfig
+from backend.labels import LabelConfig, boxes, regions
+from backend.pictures import Pictures
+from backend.progress import Progress
+from backend.publish import LABELED, scores
+from backend.published import Predictions, Published
+from backend.queue import Jobs
+from backend.serving import detector_of, image_size, store_of
+from backend.settings import Settings
+from backend.studio import Studio, Task
+from model.dataset import Dataset, LabeledImage
+from model.detections import Detections
+from model.detector import FitConfig
+from model.evaluate import Metrics
+from model.versions import Version
+
+
+@dataclass
+class ProjectWork:
+    """What the jobs share: one project, its settings, its helpers, and how far things are."""
+
+    project: int
+    settings: Settings
+    jobs: Jobs
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.studio = Studio.from_settings(self.settings)
+        self.store = store_of(self.settings, self.project)
+        self.published = Published(self.settings.model_dir / str(self.project))
+        self.pictures = Pictures(self.studio, self.settings.cache_dir, self.settings.cache_gb)
+        info = self.studio.project(self.project)
+        self.config = LabelConfig.parse(info["label_config"])
+        self.annotations: int = info["total_annotations_number"]
+        self.failed: list[str] = []
+
+    @cached_property
+    def cycle(self) -> CycleConfig:
+        s = self.settings
+        fit = FitConfig(
+            epochs=s.train_epochs, min_steps=s.train_min_steps, batch=s.batch, image_size=image_size(s), seed=s.seed
+        )
+        training = SurrogateConfig(steps=s.mgral_steps, batch=s.batch, seed=s.seed)
+        plan = PlanConfig(s.mgral_hindsight, s.mgral_surrogates, training)
+        return CycleConfig(fit, s.strategy, s.budget, s.seed, plan, s.mgral_time_budget)
+
+    def labeled_tasks(self) -> list[Task]:
+        """Tasks with an annotation that counts: submitted, not skipped."""
+        self.progress("fetch", 0, 1)
+        return [task for task in self.studio.annotated(self.project) if _annotation(task)]
+
+    def dataset(self, tasks: list[Task], folder: Path) -> Dataset:
+        """The labeled tasks as a data set, their images written below `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        images = []
+        for number, (task, picture) in enumerate(self.pictures.stream(tasks, self.config.data_key, self.failed), 1):
+            path = folder / str(task.id)
+            path.write_bytes(self.pictures.read(task, self.config.data_key))
+            size = (picture.shape[1], picture.shape[0])
+            annotation = _annotation(task)
+            assert annotation is not None
+            xyxy, classes = boxes(annotation["result"], self.config, size)
+            images.append(LabeledImage(task.id, path, size, xyxy, classes))
+            self.progress("fetch", number, len(tasks))
+        return Dataset(tuple(images), self.config.labels)
+
+    def look(self, tasks: list[Task], labeled: set[int], version: Version) -> Pool:
+        """Let a version's detector see the tasks that it has not seen; its boxes go into `seen`."""
+        detector = detector_of(version)
+        metrics = Metrics(**version.metrics) if version.metrics else None
+        label_map = self.config.label_map(detector.names)
+        if not label_map:
+            self.progress.say(self.config.no_match(detector.names))
+        threshold = self.config.threshold if self.config.threshold is not None else self.settings.model_score_threshold
+        by_id = {task.id: task for task in tasks}
+        shown_by = f"{threshold} {self.config.labels} {sorted(label_map.items())}"
+        fingerprint = encoder_fingerprint(version.weights, detector) + shown_by
+        store = PoolStore(self.published.directory / "pool")
+        rows: list[tuple[int, str, float, list[dict]]] = []
+
+        def keep(task: int, found: Detections) -> None:
+            shown = regions(found, detector.names, self.config, label_map, threshold)
+            rows.append((task, by_id[task].data[self.config.data_key], LABELED, shown))
+
+        def flush() -> None:
+            self.seen.put(rows)
+            rows.clear()
+
+        def stream(chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+            tasks = [by_id[task] for task in chosen]
+            for task, picture in self.pictures.stream(tasks, self.config.data_key, self.failed):
+                yield task.id, picture
+
+        images = [(task.id, task.data.get(self.config.data_key, "")) for task in tasks]
+        return look(
+            store, detector, fingerprint, images, stream, labeled, metrics, self.cycle, self.progress, keep, flush
+        )
+
+    @property
+    def seen(self) -> Predictions:
+        """What the detector of the pool store saw: every box that it would show."""
+        return Predictions(self.published.directory / "pool" / "seen.sqlite")
+
+    def keep(self, name: str, pool: Pool, ranking: Ranking) -> Predictions:
+        """Put the boxes of a pool and of its labeled images, with their places, under a publication's name."""
+        stored = self.published.predictions(name)
+        labeled = np.zeros(0, np.int64) if pool.labeled_ids is None else pool.labeled_ids
+        found = self.seen.get(int(task) for task in [*pool.ids, *labeled])
+        stored.put((task, image, LABELED, result) for task, (image, _, result) in found.items())
+        stored.rescore(scores(ranking))
+        return stored
+
+
+def _annotation(task: Task) -> dict | None:
+    """The annotation to learn from: a ground truth if there is one, else the newest; skipped ones do not count."""
+    usable = [a for a in task.annotations if not a.get("was_cancelled")]
+    return max(usable, key=lambda a: (bool(a.get("ground_truth")), a.get("updated_at", "")), default=None)

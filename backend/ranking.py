@@ -1,0 +1,72 @@
+"""Ordering every task of a project, and making the order live."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import partial
+
+from agent.cycle import COLD, rank
+from agent.strategies.mgral import Mgral
+from backend.inner_loop import Trained, earlier_gains, inner_loop, keep_gains
+from backend.project_work import ProjectWork
+from backend.publish import clean_up, publish
+from backend.published import Publication
+from backend.serving import first_version
+from backend.studio import Task
+
+
+def rank_and_publish(work: ProjectWork, labeled: list[Task], trained: Trained | None = None) -> dict:
+    """Order every task with the model that is to serve, and make the result live."""
+    serving = first_version(work.store, work.settings, work.config)
+    learned = trained.learned if trained else None
+    if learned is not None and learned.promote:
+        serving = learned.version
+    work.progress("fetch", 0, 1)
+    tasks = list(work.studio.tasks(work.project))
+    pool = work.look(tasks, {task.id for task in labeled}, serving)
+    rows, cycle, variants = earlier_gains(work), serving.number, None
+    if trained is not None and work.cycle.strategy == Mgral.name and len(pool):
+        plan = inner_loop(work, trained, tasks, pool, serving)
+        rows, cycle = keep_gains(work, rows, plan), plan.cycle
+        variants = sum(plan.done(k) for k in range(len(plan.variants)))
+    config = work.cycle if labeled else replace(work.cycle, strategy=COLD)
+    ranking = rank(pool, rows, cycle, config, work.progress)
+    strategy = ranking.details.get("chosen", ranking.strategy)
+    name = work.published.next_name(serving.name)
+    work.published.predictions_file(name).unlink(missing_ok=True)  # of a try that crashed
+    work.keep(name, pool, ranking)
+    record = {
+        "model_version": name,
+        "strategy": strategy,
+        "asked": ranking.strategy,
+        "budget": ranking.budget,
+        "order": [int(task) for task in ranking.order],
+        "scores": [float(score) for score in ranking.scores],
+        "reasons": list(ranking.reasons),
+        "map_before": learned.before.map if learned and learned.before else None,
+        "map_after": learned.metrics.map if learned and learned.metrics else None,
+        "variants": variants,
+        **ranking.details,
+    }
+    if "why" in record:
+        work.progress.say(record["why"])
+    work.store.write(serving.name, "ranking.json", json.dumps(record).encode())
+    publish(
+        work.studio,
+        work.project,
+        work.store,
+        work.published,
+        Publication(name, serving.name, strategy, work.annotations),
+        work.progress.say,
+        partial(work.progress, "import"),
+    )
+    clean_up(work.studio, work.project, work.store, work.published, work.settings)
+    for problem in work.failed:
+        work.progress.say(f"left out: {problem}")
+    return {
+        "model_version": name,
+        "strategy": ranking.strategy,
+        "predicted": len(work.published.predictions(name)),
+        "failed": work.failed,
+    }

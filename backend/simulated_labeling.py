@@ -1,0 +1,149 @@
+"""`mgral simulate --through-label-studio`: the same loop in a real Label Studio, beside the simulator's own.
+
+A simulated annotator labels the start, presses "Start training", takes the next task as often as a batch is large, and
+submits the true boxes. The simulator then runs on the same tasks, and the two must choose alike.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agent.simulation.ablations import ABLATIONS
+from agent.simulation.config import SimulationConfig, SimulationError
+from agent.simulation.grid import GridWatch, simulate
+from agent.simulation.run import Run, detections
+from backend.annotator import Annotator
+from backend.connect import connect
+from backend.labels import LabelConfig, boxes
+from backend.local import LocalStack
+from backend.queue import Jobs
+from backend.serving import detector_of, store_of
+from backend.settings import Settings
+from backend.studio import Studio
+from backend.watch import fault, follow
+from model.atomic import write_file
+from model.dataset import Dataset, LabeledImage
+from model.evaluate import evaluate
+
+UNLIMITED = 1e9
+"""Seconds for mgral's measuring: how many batches it measures must not depend on how fast the machine is."""
+
+
+def through_label_studio(
+    pool: Dataset, evaluation: Dataset, config: SimulationConfig, out: Path, watch: GridWatch
+) -> dict[str, Any]:
+    """Run every strategy under every seed both ways; a pair that `out` holds is not run again.
+
+    Returns, and writes to `out / "through_label_studio.json"`, for each pair and cycle the mAP of both, and whether the
+    batches were the same tasks in the same order.
+    """
+    if ours := [name for name in config.strategies if name in ABLATIONS]:
+        raise SimulationError(f"{ours[0]} is no strategy of the product: it can only be simulated")
+    config = replace(config, seconds=UNLIMITED, go_on=True)
+    config.check(pool, evaluation)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "through_label_studio.json"
+    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    wanted = [(seed, name) for seed in config.seeds for name in config.strategies if f"{name}-{seed}" not in known]
+    if wanted:
+        # a short path: a Unix socket's may have 107 characters
+        with tempfile.TemporaryDirectory(prefix="mgral-") as directory, LocalStack(Path(directory)) as stack:
+            stack.start_redis()
+            stack.start_label_studio()
+            stack.wait_for_label_studio()
+            for seed, name in wanted:
+                one = replace(config, strategies=(name,), seeds=(seed,))
+                known[f"{name}-{seed}"] = compare(stack, pool, evaluation, one, watch)
+                write_file(path, json.dumps(known, indent=1).encode())
+    pairs = [cycle for run in known.values() for cycle in run["cycles"] if "same_batch" in cycle]
+    return {"same_batches": sum(cycle["same_batch"] for cycle in pairs), "batches": len(pairs), "runs": known}
+
+
+def compare(
+    stack: LocalStack, pool: Dataset, evaluation: Dataset, config: SimulationConfig, watch: GridWatch
+) -> dict[str, Any]:
+    """One strategy under one seed, in the product and in the simulator."""
+    ((name,), (seed,)) = config.strategies, config.seeds
+    environment = environment_of(config, name, seed)
+    stack.start_backend(**environment)
+    stack.start_worker(**environment)
+    try:
+        settings = stack.settings(**environment)
+        studio = Studio.from_settings(settings)
+        annotator = Annotator(studio, pool)
+        project = annotator.create_project(f"{name} {seed}")
+        annotator.upload(project, pool.images)
+        connect(studio, settings, project, stack.backend_url, Jobs(settings))
+        tasks = as_tasks(annotator, LabelConfig.parse(studio.project(project)["label_config"]))
+        folder = Path(tempfile.mkdtemp(dir=stack.directory))
+        run = Run(folder, tasks, evaluation, config, name, seed)
+        product = _label(annotator, project, run, settings, watch)
+    finally:
+        for process in ("work", "serve"):
+            stack.stop(process)
+    # as many threads as the worker has: another number adds up in another order
+    simulate(tasks, evaluation, config, folder, 2, watch)
+    cycles = []
+    for cycle, (batch, score) in enumerate(product):
+        measured, chosen = run.measured(cycle), run.chosen(cycle)
+        assert measured is not None
+        about = {"labeled": len(measured["labeled"]), "map_product": score, "map_simulator": measured["map"]}
+        if chosen is not None:
+            about |= {"same_batch": batch == chosen["ids"], "product": batch, "simulator": chosen["ids"]}
+        cycles.append(about)
+    return {"strategy": name, "seed": seed, "cycles": cycles}
+
+
+def environment_of(config: SimulationConfig, strategy: str, seed: int) -> dict[str, str]:
+    """The product's settings for one run of a simulation."""
+    fit, plan = config.fit, config.plan
+    return {
+        "WEIGHTS": config.weights,
+        "STRATEGY": strategy,
+        "SEED": str(seed),
+        "BUDGET": str(config.batch),
+        "IMAGE_SIZE": str(fit.image_size),
+        "BATCH": str(fit.batch),
+        "TRAIN_EPOCHS": str(fit.epochs),
+        "TRAIN_MIN_STEPS": str(fit.min_steps),
+        "MGRAL_HINDSIGHT": str(plan.hindsight),
+        "MGRAL_SURROGATES": str(plan.surrogates),
+        "MGRAL_STEPS": str(plan.training.steps),
+        "MGRAL_TIME_BUDGET": str(config.seconds),
+    }
+
+
+def as_tasks(annotator: Annotator, config: LabelConfig) -> Dataset:
+    """The uploaded images under their tasks' ids, with the boxes that the product will read of them."""
+    images = []
+    for task, image in sorted(annotator.by_task.items()):
+        xyxy, classes = boxes(annotator.result(task), config, image.size)
+        images.append(LabeledImage(task, image.path, image.size, xyxy, classes))
+    return Dataset(tuple(images), annotator.truth.names)
+
+
+def _label(
+    annotator: Annotator, project: int, run: Run, settings: Settings, watch: GridWatch
+) -> list[tuple[list[int], float]]:
+    """What the annotator was given after each training, and the mAP of the model that served."""
+    jobs, store = Jobs(settings), store_of(settings, project)
+    for task in run.initial():
+        annotator.label(task)
+    out = []
+    for cycle in range(run.config.cycles + 1):
+        job, _ = jobs.enqueue("train", project)
+        now: dict[str, Any] = {}
+        for now in follow(job):
+            watch(run.seed, run.strategy, now["stage"], now["done"], now["total"])
+        if error := fault(job, now):
+            raise SimulationError(f"training in Label Studio's project {project} failed: {error}")
+        serving = store.serving()
+        assert serving is not None
+        score = evaluate(run.evaluation, detections(serving, detector_of(serving), run.evaluation)).map
+        last = cycle == run.config.cycles
+        out.append(([] if last else [annotator.label_next(project) for _ in range(run.config.batch)], score))
+    return out

@@ -1,0 +1,186 @@
+"""NetworkDetector: what all detectors that are torch networks share, and the few things that each family does its way.
+
+A network looks at squares (model.images.letterbox) in two steps: its body turns a picture into levels of features, its
+head turns the levels into boxes. Everything else, from reading pictures to training, is the same for every family.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, NamedTuple, Self, TypeVar
+
+import numpy as np
+import torch
+
+from model.dataset import Dataset
+from model.detections import Detections
+from model.detector import Detector, FitConfig, Picture
+from model.images import letterbox, load_image
+from model.progress import Report
+from model.training import Sample, train
+
+MAX_BOXES = 300  # of a picture
+
+D = TypeVar("D", bound="NetworkDetector")
+
+
+class Boxes(NamedTuple):
+    """What a network finds in one square, best first, on the CPU."""
+
+    xyxy: torch.Tensor
+    """(n, 4) float32, corners in the square's pixels"""
+    scores: torch.Tensor
+    """(n,) float32 in [0, 1]"""
+    class_ids: torch.Tensor
+    """(n,) int64"""
+    class_scores: torch.Tensor
+    """(n, C) float32, the score of every class; the largest is the box's score"""
+
+
+class NetworkDetector(Detector):
+    """A detector on a torch module.
+
+    Attributes:
+        module: the network. It lies on the CPU; copies of it scan and learn on `device`.
+        background: rows before those of the classes in a weight that has a row for each class (see `by_class`).
+        pace: what a learning rate is multiplied by. Rates are set for YOLO; other families ask for other ones.
+    """
+
+    background = 0
+    pace = 1.0
+
+    def __init__(self, module: Any, names: Iterable[str], image_size: int, device: str | None = None) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.module = module.float().eval()
+        self.names = tuple(names)
+        self.image_size = image_size
+        self._serving: NetworkDetector | None = None
+        self._lock = threading.Lock()  # heads keep their anchors in themselves while they run
+
+    # -- what each family does its way ---------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def can_cache(self) -> bool:
+        """Whether the head can learn from levels that were computed once."""
+
+    @abstractmethod
+    def body(self) -> Iterable[torch.nn.Module]:
+        """The layers before the head."""
+
+    @abstractmethod
+    def levels(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """What enters the head, a (B, C, H, W) tensor a level, for (B, 3, S, S) uint8 pictures."""
+
+    @abstractmethod
+    def boxes(self, levels: list[torch.Tensor], threshold: float) -> list[Boxes]:
+        """Each picture's boxes that score above `threshold`, at most MAX_BOXES."""
+
+    @abstractmethod
+    def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
+        """The family's own loss, () summed over the samples; from their `levels`, where given, through the head."""
+
+    @abstractmethod
+    def by_class(self, key: str, value: torch.Tensor) -> torch.Tensor | None:
+        """A weight, by its key in the module's state, as a view whose first axis is `background` rows and then the
+        classes; None for a weight that does not depend on the classes."""
+
+    # -- what they share ----------------------------------------------------------------------------------------------
+
+    def scan(
+        self, pictures: Iterable[Picture], *, batch: int = 16, threshold: float = 0.001
+    ) -> Iterator[tuple[Detections, np.ndarray]]:
+        """See `Detector.scan`. Encodings are the mean of each level that enters the head."""
+        pictures = iter(pictures)
+        while chunk := list(islice(pictures, batch)):
+            images = [p if isinstance(p, np.ndarray) else load_image(p) for p in chunk]
+            squares, scales, offsets = zip(*(letterbox(image, self.image_size) for image in images), strict=True)
+            found, encodings = self._look(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2), threshold)
+            for k, image in enumerate(images):
+                size = (image.shape[1], image.shape[0])
+                yield in_picture(found[k], scales[k], offsets[k], size), encodings[k]
+
+    def copy(self) -> Self:
+        """The same detector on a module of its own."""
+        twin = copy.copy(self)
+        twin.module = copy.deepcopy(self.module)
+        twin._serving, twin._lock = None, threading.Lock()
+        return twin
+
+    def teacher(self) -> Self:
+        """A copy on the device that looks and does not learn."""
+        twin = self.copy()
+        twin.module.eval().to(self.device)
+        return twin
+
+    def student(self, *, frozen: bool = False) -> Self:
+        """A copy on the device that learns. With `frozen`, the body keeps its weights and its batch statistics."""
+        twin = self.copy()
+        twin.module.to(self.device).train().requires_grad_(True)
+        if frozen:
+            for layer in twin.body():
+                layer.requires_grad_(False).eval()
+        return twin
+
+    def _teach(self, blank: D, dataset: Dataset, config: FitConfig, from_scratch: bool, report: Report) -> D:
+        """`blank`, untrained, after a training that starts from this detector's weights."""
+        if not from_scratch:
+            transfer(self, blank)
+        student = blank.student()
+        paced = replace(config, learning_rate=config.learning_rate * self.pace)
+        train(student.module, student.loss, dataset, paced, report)
+        student.module.eval().cpu().half().float()  # what `save` writes, so that the metrics are the saved file's
+        return student
+
+    def _ready(self) -> NetworkDetector:
+        """The copy that scans."""
+        return self.teacher()
+
+    def _look(self, pictures: torch.Tensor, threshold: float) -> tuple[list[Boxes], np.ndarray]:
+        """Boxes and encodings (B, D) of (B, 3, S, S) uint8 pictures."""
+        with self._lock, torch.inference_mode():
+            if self._serving is None:
+                self._serving = self._ready()
+            self._serving.image_size = self.image_size  # whoever opened the detector may have set it
+            levels = self._serving.levels(pictures)
+            encodings = torch.cat([level.mean(dim=(2, 3)) for level in levels], dim=1).float().cpu().numpy()
+            return self._serving.boxes(levels, threshold), encodings
+
+
+def in_picture(found: Boxes, scale: float, offset: tuple[float, float], size: tuple[int, int]) -> Detections:
+    """Boxes of a square in the pixels of the picture of `size` (width, height) that `letterbox` fitted into it."""
+    xyxy = (found.xyxy.numpy() - np.array([*offset, *offset], np.float32)) / np.float32(scale)
+    xyxy = np.clip(xyxy, 0, np.array([*size, *size], np.float32))
+    solid = (xyxy[:, 2] - xyxy[:, 0] > 0.5) & (xyxy[:, 3] - xyxy[:, 1] > 0.5)  # drops what lay in the grey border
+    return Detections(
+        xyxy[solid],
+        found.scores.numpy()[solid],
+        found.class_ids.numpy()[solid],
+        found.class_scores.numpy()[solid],
+        size,
+    )
+
+
+def transfer(old: NetworkDetector, new: NetworkDetector) -> None:
+    """Copy every weight of the same shape, and the rows of classes that both detectors know by name."""
+    lower = [name.lower() for name in old.names]
+    rows = [(k, k) for k in range(new.background)]
+    for k, name in enumerate(new.names):
+        if name.lower() in lower:
+            rows.append((old.background + lower.index(name.lower()), new.background + k))
+    source = old.module.state_dict()
+    for key, value in new.module.state_dict().items():
+        if key not in source:
+            continue
+        theirs, ours = old.by_class(key, source[key]), new.by_class(key, value)
+        if theirs is not None and ours is not None:
+            if theirs.shape[1:] == ours.shape[1:]:
+                for from_row, to_row in rows:
+                    ours[to_row] = theirs[from_row]
+        elif source[key].shape == value.shape:
+            value.copy_(source[key])

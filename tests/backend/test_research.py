@@ -1,0 +1,89 @@
+"""`mgral simulate` at a prompt: what it refuses, what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agent.simulation.config import SimulationConfig
+from agent.simulation.protocols import PROTOCOLS
+from backend.cli import main
+from backend.simulation_view import View, told
+from model.scenes import write_scenes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, 20, seed=3)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--strategies magic", "strategy 'magic' is not known; there are coreset"),
+        ("--seeds a,b", "--seeds 'a,b': give whole numbers, as in 0,1,2"),
+        ("--initial 10 --batch 10", "give fewer cycles or smaller batches"),
+        ("--image-size 100", "image_size 100: must be a multiple of 32"),
+        ("--detector nothing.pt", "weights 'nothing.pt': no such file"),
+        ("--through-label-studio --strategies mgral-greedy", "mgral-greedy is no strategy of the product"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(data: Path, tmp_path: Path, options: str, said: str) -> None:
+    command = ["simulate", "--data", str(data), "--out", str(tmp_path / "out"), "--initial", "2", "--batch", "1"]
+    result = CliRunner().invoke(main, [*command, *options.split()])
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_directory_that_holds_no_data_set_is_named(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["simulate", "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert str(tmp_path) in result.output
+    assert "annotations.json" in result.output
+
+
+def test_a_protocol_gives_the_sizes_and_options_go_before(data: Path, tmp_path: Path) -> None:
+    """The whole pool is too small for it, and that is said with the protocol's own numbers."""
+    command = ["simulate", "--data", str(data), "--out", str(tmp_path / "out"), "--protocol", "voc-retinanet"]
+    result = CliRunner().invoke(main, command)
+    assert "827 images and 6 batches of 413" in result.output
+    assert "is defined on a pool of 16551 images" in result.output
+    result = CliRunner().invoke(main, [*command, "--initial", "800"])
+    assert "800 images and 6 batches of 413" in result.output
+
+
+def test_protocols_end_at_the_share_of_the_pool_that_was_published() -> None:
+    shares = {"voc-retinanet": 0.2, "voc-ssd": 10_000 / 16_551, "coco-retinanet": 0.1}
+    for name, protocol in PROTOCOLS.items():
+        labeled = protocol.initial + protocol.cycles * protocol.batch
+        assert labeled / protocol.pool == pytest.approx(shares[name], rel=0.01)
+
+
+def test_the_view_shows_maps_and_how_long_it_takes(capsys: pytest.CaptureFixture) -> None:
+    config = SimulationConfig(("random", "mgral"), 4, 2, 1, (0, 1))
+    with View(config) as view:
+        view(0, "start", "train", 1, 10, loss=0.5)
+        view.console.print(view._draw())
+        for seed, score in ((0, 0.2), (1, 0.4)):
+            view(seed, "random", "cycle", 0, 1, map=score)
+        view(0, "mgral", "variants", 1, 5)
+        view.console.print(view._draw())
+    shown = capsys.readouterr().err
+    assert "[1/8] random, seed 0: 4 labeled images, mAP 0.2000" in shown
+    assert "[2/8" in shown
+    assert "0.300 (2)" in shown  # the mean of the seeds that are done
+    assert "mgral, seed 0: variants 1/5" in shown
+    assert shown.count("start, seed 0: train 1/10 loss 0.500") == 1  # and no more once it is done
+
+
+def test_the_sentence_says_when_the_target_is_not_reached() -> None:
+    about = {"map": [0.1, 0.2], "area_over_random": 0.9, "area_over_random_interval": [0.8, 1.1]}
+    summary = {"labeled": [4, 6], "seeds": [0], "strategies": {"mgral": about | {"labels_for_final_of_random": None}}}
+    assert "does not reach random's final mAP" in told(summary)
+    summary["strategies"]["mgral"]["labels_for_final_of_random"] = 0.75  # type: ignore[index]
+    assert "75% of random's labels" in told(summary)

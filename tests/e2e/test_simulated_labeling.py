@@ -1,0 +1,49 @@
+"""The simulator and the product choose alike: the same tasks, in the same order, cycle after cycle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.planning import PlanConfig
+from agent.simulation.config import SimulationConfig
+from agent.variants import SurrogateConfig
+from backend.simulated_labeling import through_label_studio
+from model.dataset import Dataset
+from model.detector import FitConfig
+from model.scenes import write_scenes
+
+
+@pytest.mark.timeout(600)
+def test_the_product_serves_the_order_that_the_simulator_foretells(tmp_path: Path) -> None:
+    scenes = write_scenes(tmp_path / "scenes", 60, seed=3)
+    split = tuple(replace(image, split="train" if image.id <= 48 else "val") for image in scenes.images)
+    pool, evaluation = Dataset(split, scenes.names).pool_and_evaluation()
+    config = SimulationConfig(
+        ("mgral",),
+        initial=24,
+        batch=4,
+        cycles=2,
+        seeds=(1,),
+        fit=FitConfig(epochs=1, min_steps=30, batch=8, image_size=96),
+        plan=PlanConfig(hindsight=3, training=SurrogateConfig(steps=4)),
+    )
+    seen = []
+    summary = through_label_studio(pool, evaluation, config, tmp_path / "out", lambda *now, **_: seen.append(now))
+    (run,) = summary["runs"].values()
+    for cycle in run["cycles"][:-1]:
+        assert cycle["product"] == cycle["simulator"]
+    assert summary["same_batches"] == summary["batches"] == 2
+    for cycle in run["cycles"]:
+        assert cycle["map_product"] == cycle["map_simulator"]
+    assert run["cycles"][-1]["map_product"] > 0
+    assert json.loads((tmp_path / "out" / "through_label_studio.json").read_text()) == summary["runs"]
+    # a second call finds everything done
+    seen.clear()
+    assert (
+        through_label_studio(pool, evaluation, config, tmp_path / "out", lambda *now, **_: seen.append(now)) == summary
+    )
+    assert not seen
