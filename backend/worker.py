@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import signal
-import sys
 
 from rq import Worker
 
 from backend.queue import Jobs
 from backend.settings import Settings
+from model.processes import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +23,7 @@ class MgralWorker(Worker):
     def setup_work_horse_signals(self) -> None:
         """Called in the job's process before the job."""
         super().setup_work_horse_signals()
-        if sys.platform == "linux":
-            ctypes.CDLL("libc.so.6").prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        end_with_parent()
 
 
 def worker(jobs: Jobs) -> Worker:

@@ -17,6 +17,16 @@ from backend.local import LocalStack
 from backend.settings import Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests: what needs the installation stays in one, which begins with it; of the rest a
+    file's tests stay together, for the sake of their fixtures."""
+    end_to_end = Path(__file__).parent / "e2e"
+    for item in items:
+        group = "e2e" if end_to_end in item.path.parents else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: end_to_end not in item.path.parents)
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="mgral-redis-", dir="/tmp"))  # a Unix socket's path must be short

@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -29,6 +29,9 @@ START = "start"
 POLL_SECONDS = 0.5
 
 
+Ended = Callable[[Run, BaseException | None], None]
+
+
 class GridWatch(Protocol):
     """Called as things happen: which seed, which strategy ("start" for what they share), and `Report`'s figures."""
 
@@ -43,7 +46,7 @@ def simulate(
     Args:
         pool: images whose labels start hidden.
         evaluation: images that every model is measured on.
-        workers: trainings at a time; each gets an equal share of the cores.
+        workers: trainings at a time, each in a process with an equal share of the cores; 1: all in this one.
 
     Raises:
         SimulationError: the data do not suffice, `out` holds another simulation, another process works on it, or some
@@ -71,37 +74,67 @@ def unfinished(runs: list[Run]) -> list[Run]:
 
 def _run_all(runs: list[Run], workers: int, watch: GridWatch) -> list[str]:
     """Do what is left; returns a line for every run that failed."""
-    left = unfinished(runs)
-    if not left:
-        return []
     failures: list[str] = []
+
+    def ended(run: Run, error: BaseException | None) -> None:
+        if error is None:
+            write_report(runs)
+        else:
+            failures.append(_line(run, error))
+
+    by_seed: dict[int, list[Run]] = {}
+    for run in unfinished(runs):
+        by_seed.setdefault(run.seed, []).append(run)
+    if workers > 1 and by_seed:
+        _side_by_side(by_seed, workers, watch, ended)
+    else:
+        _one_by_one(by_seed, watch, ended)
+    return failures
+
+
+def _one_by_one(by_seed: dict[int, list[Run]], watch: GridWatch, ended: Ended) -> None:
+    """In this process, which may be a notebook's."""
+    for seed, runs in by_seed.items():
+        try:
+            runs[0].begin(partial(watch, seed, START))
+        except Exception as error:  # noqa: BLE001  whatever a detector raises: the other seeds go on
+            for run in runs:
+                ended(run, error)
+            continue
+        for run in runs:
+            try:
+                run.go(partial(watch, seed, run.strategy))
+            except Exception as error:  # noqa: BLE001
+                ended(run, error)
+            else:
+                ended(run, None)
+
+
+def _side_by_side(by_seed: dict[int, list[Run]], workers: int, watch: GridWatch, ended: Ended) -> None:
+    """In processes of their own, the start of a seed before its runs."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     manager = SyncManager(ctx=context)
     manager.start(end_with_parent)
     with manager:
         events = manager.Queue()
-        threads = max(1, (os.cpu_count() or 1) // workers)
-        with ProcessPoolExecutor(workers, context, _begin, (events, threads)) as executor:
-            first = {run.seed: run for run in reversed(left)}
-            starts = {executor.submit(_start, first[seed]): seed for seed in dict.fromkeys(run.seed for run in left)}
-            going: dict[Future[None], Run] = {}
+        executor = ProcessPoolExecutor(workers, context, _begin, (events, max(1, (os.cpu_count() or 1) // workers)))
+        starts = {executor.submit(_start, runs[0]): runs for runs in by_seed.values()}
+        going: dict[Future[None], Run] = {}
+        try:
             while starts or going:
                 _tell(events, watch)
                 for done in [future for future in starts if future.done()]:
-                    seed = starts.pop(done)
-                    mine = [run for run in left if run.seed == seed]
+                    runs = starts.pop(done)
                     if error := done.exception():
-                        failures += [_line(run, error) for run in mine]
+                        for run in runs:
+                            ended(run, error)
                     else:
-                        going |= {executor.submit(_go, run): run for run in mine}
+                        going |= {executor.submit(_go, run): run for run in runs}
                 for done in [future for future in going if future.done()]:
-                    run = going.pop(done)
-                    if error := done.exception():
-                        failures.append(_line(run, error))
-                    else:
-                        write_report(runs)
+                    ended(going.pop(done), done.exception())
             _tell(events, watch)
-    return failures
+        finally:
+            executor.shutdown(cancel_futures=True)  # after Ctrl-C nothing that waits is begun
 
 
 def _line(run: Run, error: BaseException) -> str:

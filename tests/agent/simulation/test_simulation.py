@@ -27,7 +27,7 @@ from model.scenes import write_scenes
 
 OPTIONS = (
     "--strategies entropy,mgral --initial 20 --batch 4 --cycles 2 --seeds 0 --image-size 64 --steps 6 "
-    "--hindsight 3 --variant-steps 4 --time-budget 1e6"
+    "--hindsight 2 --variant-steps 4 --time-budget 1e6"
 )
 CONFIG = SimulationConfig(
     ("entropy", "mgral"),
@@ -36,7 +36,7 @@ CONFIG = SimulationConfig(
     2,
     (0,),
     fit=FitConfig(epochs=1, min_steps=6, batch=8, image_size=64),
-    plan=PlanConfig(hindsight=3, training=SurrogateConfig(steps=4)),
+    plan=PlanConfig(hindsight=2, training=SurrogateConfig(steps=4)),
     seconds=1e6,
 )
 
