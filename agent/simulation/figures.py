@@ -33,8 +33,13 @@ def draw_curves(curves: Curves, summary: dict[str, Any], out: Path) -> None:
         axes.set_xlabel(what)
         axes.grid(alpha=0.25)
     against_images.set_ylabel("mAP on the evaluation images")
-    against_images.legend(fontsize=8, title="area beside random's", title_fontsize=8)
-    figure.suptitle(f"{len(summary['seeds'])} seeds; bands: one standard deviation over seeds", fontsize=9)
+    handles, labels = against_images.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside right upper", fontsize=8, title="area beside random's", title_fontsize=8
+    )
+    seeds = len(summary["seeds"])
+    over = "one seed" if seeds == 1 else f"mean of {seeds} seeds; bands: one standard deviation over them"
+    figure.suptitle(over, fontsize=9)
     for suffix in ("svg", "png"):
         # without a date and with fixed ids, the same curves give the same file
         figure.savefig(out / f"curves.{suffix}", dpi=110, metadata={"Date": None} if suffix == "svg" else None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from agent.simulation.config import SimulationConfig
 from agent.simulation.protocols import PROTOCOLS
 from backend.cli import main
 from backend.simulation_view import View, told
+from model.dataset import Dataset
 from model.scenes import write_scenes
+from tests.model.test_directories import coco_2017, voc_devkit, yolo
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,28 @@ def test_protocols_end_at_the_share_of_the_pool_that_was_published() -> None:
     for name, protocol in PROTOCOLS.items():
         labeled = protocol.initial + protocol.cycles * protocol.batch
         assert labeled / protocol.pool == pytest.approx(shares[name], rel=0.01)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("protocol", "writer"), [("voc-retinanet", voc_devkit), ("voc-ssd", yolo), ("coco-retinanet", coco_2017)]
+)
+def test_a_protocol_runs_on_a_stand_in_of_its_format(
+    protocol: str, writer: Callable[[Path, Dataset], Path], tmp_path: Path
+) -> None:
+    """Its own detector and directory format; six small pictures, and a training of one update."""
+    six = write_scenes(tmp_path / "scenes", 6, seed=3)
+    data = writer(tmp_path / "data", six)
+    small = {"initial": 2, "batch": 1, "cycles": 1, "epochs": 1, "steps": 1, "train-batch": 2, "image-size": 64}
+    small |= {"seeds": 0, "workers": 1}
+    command = ["simulate", "--data", str(data), "--out", str(tmp_path / "out"), "--protocol", protocol]
+    command += ["--strategies", "coreset", *(f"--{name}={value}" for name, value in small.items())]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["labeled"] == [2, 3]
+    about = json.loads((tmp_path / "out" / "simulation.json").read_text())
+    assert about["weights"] == PROTOCOLS[protocol].detector
 
 
 def test_the_view_shows_maps_and_how_long_it_takes(capsys: pytest.CaptureFixture) -> None:
