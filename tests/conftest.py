@@ -17,6 +17,7 @@ from backend.local import LocalStack
 from backend.settings import Settings
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the tests: what needs the installation stays in one, which begins with it; of the rest a
     file's tests stay together, for the sake of their fixtures."""
