@@ -10,22 +10,34 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from backend.local import LocalStack
 from backend.settings import Settings
 
+E2E = "tests/e2e/"
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+
+class _ByFile(LoadScopeScheduling):
+    """Two processes share the tests. What needs the installation stays in one of them; of the rest a file's tests stay
+    together, for the sake of their fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return E2E if file.startswith(E2E) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two processes share the tests: what needs the installation stays in one, which begins with it; of the rest a
-    file's tests stay together, for the sake of their fixtures."""
-    end_to_end = Path(__file__).parent / "e2e"
-    for item in items:
-        group = "e2e" if end_to_end in item.path.parents else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: end_to_end not in item.path.parents)
+    """The longest part first: the end-to-end tests."""
+    items.sort(key=lambda item: not item.nodeid.startswith(E2E))
 
 
 @pytest.fixture(scope="session")
