@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from rq import Worker
 
@@ -23,7 +24,7 @@ class MgralWorker(Worker):
     def setup_work_horse_signals(self) -> None:
         """Called in the job's process before the job."""
         super().setup_work_horse_signals()
-        end_with_parent()
+        end_with_parent(self.pid or os.getppid())
 
 
 def worker(jobs: Jobs) -> Worker:

@@ -114,10 +114,12 @@ def _side_by_side(by_seed: dict[int, list[Run]], workers: int, watch: GridWatch,
     """In processes of their own, the start of a seed before its runs."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     manager = SyncManager(ctx=context)
-    manager.start(end_with_parent)
+    manager.start(end_with_parent, (os.getpid(),))
     with manager:
         events = manager.Queue()
-        executor = ProcessPoolExecutor(workers, context, _begin, (events, max(1, (os.cpu_count() or 1) // workers)))
+        executor = ProcessPoolExecutor(
+            workers, context, _begin, (events, os.getpid(), max(1, (os.cpu_count() or 1) // workers))
+        )
         starts = {executor.submit(_start, runs[0]): runs for runs in by_seed.values()}
         going: dict[Future[None], Run] = {}
         try:
@@ -156,11 +158,11 @@ def _tell(events: Any, watch: GridWatch) -> None:
 _events: Any = None
 
 
-def _begin(events: Any, threads: int) -> None:
+def _begin(events: Any, parent: int, threads: int) -> None:
     """Called first in every process."""
     global _events  # noqa: PLW0603  an initializer has no other way to hand something to its process
     _events = events
-    end_with_parent()
+    end_with_parent(parent)
     # before torch is loaded: its threads spin while they wait
     os.environ |= {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(threads)}
     import numba

@@ -11,16 +11,16 @@ from pathlib import Path
 from backend.local import attempts
 
 PARENT = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from model.processes import end_with_parent
 
-def child():
-    end_with_parent()
+def child(parent):
+    end_with_parent(parent)
     print("ready", flush=True)
     time.sleep(600)
 
 if __name__ == "__main__":
-    process = multiprocessing.get_context("spawn").Process(target=child)
+    process = multiprocessing.get_context("spawn").Process(target=child, args=(int(sys.argv[1]) or os.getpid(),))
     process.start()
     print(process.pid, flush=True)
     process.join()
@@ -31,7 +31,9 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": "."}
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+    with subprocess.Popen(
+        [sys.executable, str(script), "0"], stdout=subprocess.PIPE, text=True, env=environment
+    ) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         assert parent.stdout.readline() == "ready\n"
@@ -44,3 +46,14 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
         if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":  # it is dead, and nobody here collects it
             return
     raise AssertionError(f"process {child} outlived its parent")
+
+
+def test_a_child_whose_parent_was_gone_already_ends_at_once(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": "."}
+    another = str(os.getpid())  # as after being handed to another process
+    told = subprocess.run(
+        [sys.executable, str(script), another], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "ready" not in told.stdout
