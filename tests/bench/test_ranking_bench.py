@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,3 +35,14 @@ def test_reinforce_prints_episodes_a_second_and_both_ratios(capfd: pytest.Captur
 @pytest.mark.parametrize(("n", "wanted"), [(1000, "1e3"), (1_000_000, "1e6"), (1234, "1234"), (2000, "2000")])
 def test_sizes_are_written_as_powers_of_ten(n: int, wanted: str) -> None:
     assert ranking.label(n) == wanted
+
+
+def test_memory_is_that_of_the_program_and_not_of_who_started_it() -> None:
+    ballast = np.ones(40_000_000)  # 0.3 GB
+    command = [sys.executable, "-c", "from bench.ranking import peak_bytes; print(peak_bytes())"]
+    alone = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert ranking.peak_bytes() > ballast.nbytes
+    more = [np.ones(125_000_000) for _ in range(2)]  # and 2 GB for the second start
+    beside = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert ranking.peak_bytes() > sum(block.nbytes for block in more)
+    assert beside < alone + 2e8
