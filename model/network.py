@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -21,12 +21,10 @@ from model.dataset import Dataset
 from model.detections import Detections
 from model.detector import Detector, FitConfig, Picture
 from model.images import letterbox, load_image
-from model.progress import Report
+from model.progress import Report, silent
 from model.training import Sample, train
 
 MAX_BOXES = 300  # of a picture
-
-D = TypeVar("D", bound="NetworkDetector")
 
 
 class Boxes(NamedTuple):
@@ -63,6 +61,10 @@ class NetworkDetector(Detector):
         self._lock = threading.Lock()  # heads keep their anchors in themselves while they run
 
     # -- what each family does its way ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def untrained(self, names: Sequence[str], image_size: int, seed: int) -> NetworkDetector:
+        """The same architecture with random weights, for other classes."""
 
     @property
     @abstractmethod
@@ -127,15 +129,25 @@ class NetworkDetector(Detector):
                 layer.requires_grad_(False).eval()
         return twin
 
-    def _teach(self, blank: D, dataset: Dataset, config: FitConfig, from_scratch: bool, report: Report) -> D:
-        """`blank`, untrained, after a training that starts from this detector's weights."""
+    def fit(
+        self,
+        dataset: Dataset,
+        config: FitConfig | None = None,
+        *,
+        from_scratch: bool = False,
+        report: Report = silent,
+    ) -> NetworkDetector:
+        """See `Detector.fit`. Layers that do not depend on the classes start from this detector's weights, and so do
+        the classes that both know by name; the rest, or with `from_scratch` everything, starts at random."""
+        config = config or FitConfig(image_size=self.image_size)
+        blank = self.untrained(dataset.names, config.image_size, config.seed)
         if not from_scratch:
             transfer(self, blank)
         student = blank.student()
         paced = replace(config, learning_rate=config.learning_rate * self.pace)
         train(student.module, student.loss, dataset, paced, report)
         student.module.eval().cpu().half().float()  # what `save` writes, so that the metrics are the saved file's
-        return student
+        return student.copy()
 
     def _ready(self) -> NetworkDetector:
         """The copy that scans."""

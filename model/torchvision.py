@@ -12,10 +12,8 @@ import torch
 from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2.functional import normalize
 
-from model.dataset import Dataset
 from model.detector import FitConfig, WeightsError
 from model.network import Boxes, NetworkDetector
-from model.progress import Report, silent
 from model.torchvision_architectures import ARCHITECTURES
 from model.torchvision_heads import candidates, loss, suppress
 from model.training import Sample
@@ -102,22 +100,10 @@ class TorchvisionDetector(NetworkDetector):
         content = {"torchvision": self.architecture, "names": list(self.names), "image_size": self.image_size}
         torch.save(content | {"weights": weights}, path)
 
-    def fit(
-        self,
-        dataset: Dataset,
-        config: FitConfig | None = None,
-        *,
-        from_scratch: bool = False,
-        report: Report = silent,
-    ) -> TorchvisionDetector:
-        """See `Detector.fit`. Layers that do not depend on the classes start from this detector's weights, and so do
-        the classes that both know by name; the rest starts anew. With `from_scratch` everything starts from random
-        weights, the backbone too: to start from ImageNet again, fit what `pretrained` gave."""
-        config = config or FitConfig(image_size=self.image_size)
-        blank = TorchvisionDetector.new(
-            self.architecture, dataset.names, config.image_size, config.seed, str(self.device)
-        )
-        return self._teach(blank, dataset, config, from_scratch, report)
+    def untrained(self, names: Sequence[str], image_size: int, seed: int) -> TorchvisionDetector:
+        """See `NetworkDetector.untrained`. The backbone is random too: to start from ImageNet again, fit what
+        `pretrained` gave."""
+        return TorchvisionDetector.new(self.architecture, names, image_size, seed, str(self.device))
 
     @property
     def can_cache(self) -> bool:

@@ -23,10 +23,8 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, torch_saf
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 from ultralytics.utils.nms import non_max_suppression
 
-from model.dataset import Dataset
-from model.detector import FitConfig, WeightsError
+from model.detector import WeightsError
 from model.network import MAX_BOXES, Boxes, NetworkDetector
-from model.progress import Report, silent
 from model.training import Sample
 
 log = logging.getLogger(__name__)
@@ -90,31 +88,23 @@ class YoloDetector(NetworkDetector):
 
     def save(self, path: str | Path) -> None:
         """Write an ultralytics checkpoint in half precision; `ultralytics.YOLO(path)` opens it too."""
-        module = copy.deepcopy(self.module).cpu().half()
-        module.criterion = None
         checkpoint = {
-            "model": module,
+            "model": self.copy().module.cpu().half(),
             "train_args": {"imgsz": self.image_size, "task": "detect"},
             "date": datetime.now(UTC).isoformat(),
             "version": ultralytics.__version__,
         }
         torch.save(checkpoint, path)
 
-    def fit(
-        self,
-        dataset: Dataset,
-        config: FitConfig | None = None,
-        *,
-        from_scratch: bool = False,
-        report: Report = silent,
-    ) -> YoloDetector:
-        """See `Detector.fit`. Layers that do not depend on the classes start from this detector's weights, and so do
-        the classes that both know by name; the rest, or with `from_scratch` everything, starts anew."""
-        config = config or FitConfig(image_size=self.image_size)
-        blank = YoloDetector.new(self.module.yaml, dataset.names, config.image_size, config.seed, str(self.device))
-        fitted = self._teach(blank, dataset, config, from_scratch, report)
-        fitted.module.criterion = None
-        return fitted
+    def copy(self) -> Self:
+        """See `NetworkDetector.copy`. The loss that ultralytics keeps in a module belongs to that module's training."""
+        twin = super().copy()
+        twin.module.criterion = None
+        return twin
+
+    def untrained(self, names: Sequence[str], image_size: int, seed: int) -> YoloDetector:
+        """See `NetworkDetector.untrained`."""
+        return YoloDetector.new(self.module.yaml, names, image_size, seed, str(self.device))
 
     @property
     def can_cache(self) -> bool:
@@ -171,7 +161,6 @@ class YoloDetector(NetworkDetector):
     def teacher(self) -> Self:
         """See `NetworkDetector.teacher`."""
         twin = super().teacher()
-        twin.module.criterion = None
         # YOLO10 and 26: the one-to-many head gives every class's score; fusing drops the head not chosen
         twin.module.end2end = False
         return twin
@@ -179,7 +168,6 @@ class YoloDetector(NetworkDetector):
     def student(self, *, frozen: bool = False) -> Self:
         """See `NetworkDetector.student`."""
         twin = super().student(frozen=frozen)
-        twin.module.criterion = None
         twin.module.args = get_cfg()  # the loss weights of ultralytics' default configuration
         # the boxes' distribution decodes by fixed weights, which are no weights to learn
         for name, parameter in twin.module.named_parameters():

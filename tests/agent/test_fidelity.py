@@ -14,6 +14,7 @@ from agent.planning import PlanConfig
 from agent.variants import SurrogateConfig
 from model.dataset import Dataset
 from model.detector import FitConfig
+from model.network import NetworkDetector
 from model.progress import Cancelled
 from model.yolo import YoloDetector
 from tests.model.made import SIDE, squares
@@ -52,7 +53,7 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same(tmp_path: Path, monke
     fits: list[int] = []
     fit = YoloDetector.fit
 
-    def count(self: YoloDetector, dataset: Dataset, *args: object, **kwargs: object) -> YoloDetector:
+    def count(self: YoloDetector, dataset: Dataset, *args: object, **kwargs: object) -> NetworkDetector:
         fits.append(len(dataset))
         return fit(self, dataset, *args, **kwargs)  # type: ignore[arg-type]
 

@@ -16,6 +16,7 @@ from agent.variants import Plan, SurrogateConfig
 from model.dataset import Dataset, in_holdout
 from model.detector import FitConfig
 from model.evaluate import evaluate
+from model.network import NetworkDetector
 from model.progress import silent
 from model.yolo import YoloDetector
 from tests.model.made import SIDE, squares
@@ -30,12 +31,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def detector(data: Dataset) -> YoloDetector:
+def detector(data: Dataset) -> NetworkDetector:
     start = YoloDetector.new("yolo11n.yaml", data.names, SIDE)
     return start.fit(data.subset(range(1, 7)), FitConfig(epochs=1, min_steps=10, batch=6, image_size=SIDE))
 
 
-def plan_of(data: Dataset, detector: YoloDetector, folder: Path) -> Plan:
+def plan_of(data: Dataset, detector: NetworkDetector, folder: Path) -> Plan:
     """48 labeled images of which half play the pool, 16 unlabeled ones."""
     labeled, unlabeled = data.subset(range(1, 49)), data.subset(range(49, 65))
     train, _ = labeled.holdout()
@@ -60,7 +61,7 @@ def plan_of(data: Dataset, detector: YoloDetector, folder: Path) -> Plan:
 
 
 @pytest.fixture(scope="module")
-def plan(data: Dataset, detector: YoloDetector, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(data: Dataset, detector: NetworkDetector, tmp_path_factory: pytest.TempPathFactory) -> Plan:
     plan = plan_of(data, detector, tmp_path_factory.mktemp("plan") / "cycle")
     for index in range(len(plan.variants)):
         plan.run(index, silent)
@@ -133,7 +134,7 @@ def test_a_variant_that_is_run_again_gives_the_same_result(plan: Plan) -> None:
         assert variants.done(plan.folder, index)
 
 
-def test_a_variant_without_its_control_is_refused(data: Dataset, detector: YoloDetector, tmp_path: Path) -> None:
+def test_a_variant_without_its_control_is_refused(data: Dataset, detector: NetworkDetector, tmp_path: Path) -> None:
     plan = plan_of(data, detector, tmp_path / "cycle")
     with pytest.raises(ValueError, match="run it first"):
         plan.run(2, silent)
@@ -146,7 +147,7 @@ def test_an_unfinished_plan_is_no_plan(tmp_path: Path) -> None:
         Plan.load(tmp_path)
 
 
-def test_a_variant_stops_early_on_a_plateau(data: Dataset, detector: YoloDetector, tmp_path: Path) -> None:
+def test_a_variant_stops_early_on_a_plateau(data: Dataset, detector: NetworkDetector, tmp_path: Path) -> None:
     plan = plan_of(data, detector, tmp_path / "cycle")
     flat = SurrogateConfig(steps=5, every=1, batch=4, patience=2, tolerance=1.0)
     group = plan.groups["hindsight"]
@@ -159,7 +160,7 @@ def test_a_variant_stops_early_on_a_plateau(data: Dataset, detector: YoloDetecto
     assert result.gain == pytest.approx(np.mean([gain for _, gain in result.curve[-2:]]))
 
 
-def test_hindsight_takes_the_served_detector_where_enough_is_new(data: Dataset, detector: YoloDetector) -> None:
+def test_hindsight_takes_the_served_detector_where_enough_is_new(data: Dataset, detector: NetworkDetector) -> None:
     train = data.subset(range(1, 31))
     fit = FitConfig(epochs=1, min_steps=2, batch=4, image_size=SIDE)
     back = look_back(train, detector, (detector, frozenset(range(1, 16))), fit, silent)

@@ -15,7 +15,7 @@ from backend.cli import main
 from backend.simulation_view import View, told
 from model.dataset import Dataset
 from model.scenes import write_scenes
-from tests.model.test_directories import coco_2017, voc_devkit, yolo
+from tests.model.written import coco_2017, voc_devkit, yolo
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
+from model.dataset import Dataset
 from model.detector import FitConfig
 from model.network import NetworkDetector
+from model.scenes import write_scenes
 from model.versions import VersionStore
 from model.yolo import YoloDetector
 from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, TORCHVISION, Trained, new, square_in, squares
+from tests.model.written import TRAIN
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -75,3 +79,16 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> YoloDetector:
 @pytest.fixture
 def store(tmp_path: Path) -> VersionStore:
     return VersionStore(tmp_path / "projects" / "7")
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Six scenes in the product's own format, four of them "train"; the last one is without objects."""
+    root = tmp_path_factory.mktemp("scenes")
+    write_scenes(root, 6, seed=3)
+    coco = json.loads((root / "annotations.json").read_text())
+    for image in coco["images"]:
+        image["split"] = "train" if image["id"] in TRAIN else "val"
+    coco["annotations"] = [a for a in coco["annotations"] if a["image_id"] != 6]
+    (root / "annotations.json").write_text(json.dumps(coco))
+    return Dataset.from_coco(coco, root / "images")
