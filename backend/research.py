@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from agent.simulation.ablations import ABLATIONS
-from agent.simulation.protocols import PROTOCOLS
+from agent.simulation.protocols import PROTOCOLS, Base
 
 DIRECTORY = "COCO (annotations.json and images/), YOLO (data.yaml) or VOC (VOC2007/...) directory."
 
@@ -50,9 +50,18 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
 @click.option(
     "--protocol", type=click.Choice(list(PROTOCOLS)), help="Sizes of the literature; other options go before."
 )
-@click.option("--go-on", is_flag=True, help="Train on from the model before, as the product does.")
 @click.option(
-    "--through-label-studio", is_flag=True, help="Let annotators label in a real Label Studio; implies --go-on."
+    "--first-steps", default=0, help="Weight updates of the first training, which all share.  [default: --steps]"
+)
+@click.option(
+    "--base",
+    type=click.Choice(get_args(Base)),
+    default="start",
+    show_default=True,
+    help="What trainings start from: the given weights, the model before, or, as in the product, the one that serves.",
+)
+@click.option(
+    "--through-label-studio", is_flag=True, help="Let annotators label in a real Label Studio; implies --base serving."
 )
 @click.option("--workers", type=int, help="Trainings at a time.  [default: one a core]")
 def simulate(
@@ -72,7 +81,8 @@ def simulate(
     variant_steps: int,
     time_budget: float,
     protocol: str | None,
-    go_on: bool,
+    first_steps: int,
+    base: Base,
     through_label_studio: bool,
     workers: int | None,
 ) -> None:
@@ -113,7 +123,8 @@ def simulate(
                 batch=chosen(train_batch, "train_batch", 8),
                 image_size=chosen(image_size, "image_size", 192),
             ),
-            go_on=go_on or through_label_studio,
+            first_steps=first_steps,
+            base="serving" if through_label_studio else base,
             plan=PlanConfig(hindsight=hindsight, training=SurrogateConfig(steps=variant_steps)),
             seconds=time_budget,
         )

@@ -43,7 +43,7 @@ def through_label_studio(
     """
     if ours := [name for name in config.strategies if name in ABLATIONS]:
         raise SimulationError(f"{ours[0]} is no strategy of the product: it can only be simulated")
-    config = replace(config, seconds=UNLIMITED, go_on=True)
+    config = replace(config, seconds=UNLIMITED, base="serving")
     config.check(pool, evaluation)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "through_label_studio.json"

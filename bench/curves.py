@@ -52,7 +52,7 @@ class Sizes:
 
 SETS = {"cards": Sizes(24, 24, 160), "bccd": Sizes(8, 18, 192), "scenes": Sizes(20, 20, 160)}
 CYCLES = 5
-UPDATES, TRAIN_BATCH = 150, 8
+FIRST_UPDATES, UPDATES, TRAIN_BATCH = 300, 100, 8
 
 
 def data_of(name: str, out: Path) -> tuple[Dataset, Dataset]:
@@ -68,7 +68,9 @@ def config_of(name: str, strategies: tuple[str, ...], seeds: tuple[int, ...]) ->
     """The experiment on a set."""
     sizes = SETS[name]
     fit = FitConfig(epochs=1, min_steps=UPDATES, batch=TRAIN_BATCH, image_size=sizes.image_size)
-    return SimulationConfig(strategies, sizes.initial, sizes.batch, CYCLES, seeds, fit=fit)
+    return SimulationConfig(
+        strategies, sizes.initial, sizes.batch, CYCLES, seeds, fit=fit, first_steps=FIRST_UPDATES, base="newest"
+    )
 
 
 def overall(summaries: dict[str, Any]) -> dict[str, Any]:

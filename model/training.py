@@ -83,7 +83,9 @@ def optimizer_of(module: Any, learning_rate: float) -> torch.optim.Optimizer:
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}], lr=learning_rate
+        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}],
+        lr=learning_rate,
+        fused=True,
     )
 
 

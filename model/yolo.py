@@ -24,7 +24,7 @@ from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_as
 from ultralytics.utils.nms import non_max_suppression
 
 from model.detector import WeightsError
-from model.network import MAX_BOXES, Boxes, NetworkDetector
+from model.network import MAX_BOXES, Boxes, NetworkDetector, reduced, whole
 from model.training import Sample
 
 log = logging.getLogger(__name__)
@@ -151,8 +151,11 @@ class YoloDetector(NetworkDetector):
     def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
         """See `NetworkDetector.loss`."""
         batch = {key: value.to(self.device) for key, value in collate(samples, self.image_size).items()}
-        preds = None if levels is None else self.module.model[-1](list(levels))
-        return self.module.loss(batch, preds)[0].sum()
+        if isinstance(self.module, RTDETRDetectionModel):  # its head asks for the labels too
+            return self.module.loss(batch)[0].sum()
+        with reduced():
+            outputs = self.module(batch["img"]) if levels is None else self.module.model[-1](list(levels))
+        return self.module.loss(batch, whole(outputs))[0].sum()
 
     def by_class(self, key: str, value: torch.Tensor) -> torch.Tensor | None:
         """See `NetworkDetector.by_class`."""

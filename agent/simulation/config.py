@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from agent import strategies
 from agent.cycle import CycleConfig
 from agent.planning import PlanConfig
 from agent.simulation.ablations import ABLATIONS
+from agent.simulation.protocols import Base
 from agent.strategies.mgral import Mgral, MgralConfig
 from model.dataset import Dataset
 from model.detector import FitConfig
@@ -30,8 +31,8 @@ class SimulationConfig:
         seeds: of the initial images, the order of training and its augmentation: the same for all strategies.
         weights: what trainings start from, see `model.detector.open_detector`.
         fit: how every training is run, but for its seed.
-        go_on: whether each training starts from the model before and a worse model is not taken, as in the product;
-            otherwise each starts from `weights`, and two models differ by their labels alone.
+        first_steps: weight updates of the first training, which all strategies share; 0: as of every other.
+        base: what trainings but the first start from.
         plan: how much mgral may measure.
         seconds: that mgral's inner loop may take a cycle; 0: as in the product, by what training took.
     """
@@ -43,7 +44,8 @@ class SimulationConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     weights: str = "starter"
     fit: FitConfig = field(default_factory=FitConfig)
-    go_on: bool = False
+    first_steps: int = 0
+    base: Base = "start"
     plan: PlanConfig = field(default_factory=PlanConfig)
     seconds: float = 0.0
 
@@ -55,6 +57,8 @@ class SimulationConfig:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise SimulationError(f"{name} {','.join(map(str, values)) or '(none)'}: give each once, at least one")
+        if self.base not in get_args(Base):
+            raise SimulationError(f"base {self.base!r}: give one of {', '.join(get_args(Base))}")
         known = [*strategies.names(), *ABLATIONS]
         for name in self.strategies:
             if name not in known:
@@ -95,7 +99,7 @@ class SimulationConfig:
 
     def trainer(self) -> dict[str, Any]:
         """What all runs must have in common to be compared; plain values for JSON."""
-        names = ("initial", "batch", "weights", "fit", "go_on")
+        names = ("initial", "batch", "weights", "fit", "first_steps", "base")
         return {name: value for name, value in asdict(self).items() if name in names}
 
     def selector(self, strategy: str) -> dict[str, Any]:

@@ -8,6 +8,11 @@ random can.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Base = Literal["start", "newest", "serving"]
+"""What a training starts from: the simulation's weights, so that two models differ by their labels alone; the model
+before, whatever it reached; the model that serves, and a worse one does not, as in the product."""
 
 
 @dataclass(frozen=True)

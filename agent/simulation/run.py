@@ -120,7 +120,10 @@ class Run:
         assert serving is not None
         # any strategy's: how a model is trained must not depend on who chose the labels
         config = self.config.of_run("random", self.seed)
-        base = None if self.config.go_on else self._untrained()
+        if not cycle:
+            steps = max(self.config.fit.min_steps, self.config.first_steps)
+            config = replace(config, fit=replace(config.fit, min_steps=steps))
+        base = self._untrained() if self.config.base == "start" else None
         return learn_once(work, store, serving, open_detector(serving.weights), labeled, config, watch, base)
 
     def _untrained(self) -> Detector:
@@ -131,7 +134,7 @@ class Run:
         labeled = self.pool.subset(ids)
         store.prune(2)
         learned = self._learned(cycle, store, labeled, watch)
-        if learned.promote or not self.config.go_on:
+        if learned.promote or self.config.base != "serving":
             store.promote(learned.version.name)
         version, detector = _serving(store)
         began = time.monotonic()

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import ranking, reinforce
+from bench import precision, ranking, reinforce
 
 
 def test_ranking_prints_seconds_and_memory_of_each_size(capfd: pytest.CaptureFixture[str]) -> None:
@@ -30,6 +30,12 @@ def test_reinforce_prints_episodes_a_second_and_both_ratios(capfd: pytest.Captur
     assert all(np.isfinite(value) for value in figures.values())
     assert figures["episodes_per_second"] > 0
     assert "extrapolated" in out
+
+
+def test_precision_prints_seconds_of_both_types(capfd: pytest.CaptureFixture[str]) -> None:
+    precision.main(["--quick"])
+    seconds = json.loads(capfd.readouterr().out.splitlines()[-1])["64px"]
+    assert seconds["ratio"] == pytest.approx(seconds["float32"] / seconds["bfloat16"])
 
 
 @pytest.mark.parametrize(("n", "wanted"), [(1000, "1e3"), (1_000_000, "1e6"), (1234, "1234"), (2000, "2000")])

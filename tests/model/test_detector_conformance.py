@@ -162,7 +162,9 @@ def test_ultralytics_opens_the_file_and_sees_the_same(trained: Trained, tmp_path
     n = min(len(ours), len(result.boxes), 5)
     assert n > 0
     np.testing.assert_allclose(ours.scores[:n], result.boxes.conf[:n].numpy(), atol=1e-3)
-    np.testing.assert_allclose(ours.xyxy[0], result.boxes.xyxy[0].numpy(), atol=0.5)
+    # ultralytics leaves what RT-DETR finds beyond the picture's edge; annotators are not to be shown it
+    theirs_inside = np.clip(result.boxes.xyxy[0].numpy(), 0, np.array(ours.size * 2))
+    np.testing.assert_allclose(ours.xyxy[0], theirs_inside, atol=0.5)
     assert ours.class_ids[0] == result.boxes.cls[0]
 
 
