@@ -9,7 +9,7 @@ fitted to them, by source, is held against the real gains.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from agent.gain_fit import fit_gains
 from agent.gain_rows import Rows
 from agent.match_table import MatchTable
 from agent.phi import Phi, describe_pool
-from agent.planning import PlanConfig, look_back, make_plan
+from agent.planning import PlanConfig, copied, look_back, make_plan
 from agent.pool import Pool
 from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.proposals import propose
@@ -30,9 +30,8 @@ from agent.variants import HINDSIGHT, SURROGATE, Plan
 from model.atomic import write_file
 from model.dataset import Dataset
 from model.detector import Detector, FitConfig, open_detector
-from model.progress import silent
+from model.progress import Watch
 
-Watch = Callable[..., None]
 CONTROL = -1  # the retrain without any batch
 RESAMPLES = 2000
 CYCLE = 1
@@ -178,21 +177,12 @@ def _inner_loop(
         return ((image, paths[image].read_bytes()) for image in ids)
 
     if not (folder / "plan.json").exists():
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        copies = []
-        for image in labeled.images:
-            path = folder / "images" / str(image.id)
-            path.write_bytes(image.path.read_bytes())
-            copies.append(replace(image, path=path))
-        labeled = Dataset(tuple(copies), data.names)
+        labeled = copied(labeled, folder)
         train, _ = labeled.holdout()
         back = look_back(train, weights, None, config.start, partial(watch, "hindsight"))
         make_plan(folder, labeled, start.pool, start.detector, back, None, fetch, config.batch, config.plan, CYCLE)
     plan = Plan.load(folder)
-    for number in range(len(plan.variants)):  # controls come first
-        if not plan.done(number):
-            plan.run(number, silent)
-        watch("variants", number + 1, len(plan.variants), gain=plan.result(number).gain)
+    plan.finish(watch)
     return plan
 
 

@@ -9,6 +9,7 @@ serve.
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -170,6 +171,18 @@ def make_plan(
     plan = Plan(folder, groups, variants, cycle, past)
     plan.save(everything, starts, described)
     return plan
+
+
+def copied(labeled: Dataset, folder: Path) -> Dataset:
+    """Labeled images as a plan in `folder` wants them: in `folder / "images"`, named by their ids."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    images = []
+    for image in labeled.images:
+        path = folder / "images" / str(image.id)
+        if not path.exists():
+            shutil.copyfile(image.path, path)
+        images.append(replace(image, path=path))
+    return Dataset(tuple(images), labeled.names)
 
 
 def _store(folder: Path, ids: list[int], fetch: Fetch) -> dict[int, LabeledImage]:

@@ -22,7 +22,7 @@ from agent.plan_values import Described, Group, Past, Result, SurrogateConfig, V
 from model.atomic import write_file
 from model.dataset import Dataset
 from model.detector import Detector, open_detector
-from model.progress import Report
+from model.progress import Report, Watch, silent
 
 RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP
 HINDSIGHT, SURROGATE = "hindsight", "surrogate"  # groups, and the sources of their rows
@@ -95,6 +95,12 @@ class Plan:
     def done(self, index: int) -> bool:
         """Whether a variant has its result."""
         return done(self.folder, index)
+
+    def finish(self, watch: Watch) -> None:
+        """Run what has no result yet, one after the other."""
+        for index in [*self.pending(controls=True), *self.pending(controls=False)]:
+            self.run(index, silent)
+            watch("variants", sum(map(self.done, range(len(self.variants)))), len(self.variants))
 
     def result(self, index: int) -> Result:
         """A finished variant's result."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import variants
-from agent.cycle import Learned, prepare
+from agent.cycle import prepare
 from agent.gain_rows import Rows
+from agent.learning import Learned
 from agent.pool import Pool
 from agent.variants import Plan
 from backend.fanout import fan_out
@@ -19,8 +20,6 @@ from backend.studio import Task
 from model.dataset import Dataset
 from model.images import ImageError
 from model.versions import Version
-
-KEEP_CYCLES = 10  # that measured gains are kept for
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def earlier_gains(work: ProjectWork) -> Rows:
 
 
 def keep_gains(work: ProjectWork, earlier: Rows, plan: Plan) -> Rows:
-    """Put what a cycle measured beside what the KEEP_CYCLES before it did; stored, and returned."""
-    rows = Rows([row for row in earlier if 0 < plan.cycle - row.cycle <= KEEP_CYCLES] + plan.rows())
+    """Put what a cycle measured beside what earlier ones did; stored, and returned."""
+    rows = earlier.renewed(plan.cycle, plan.rows())
     rows.save(_gains_file(work))
     return rows
 

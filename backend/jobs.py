@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from agent import variants
-from agent.cycle import has_boxes, learn_once
 from agent.cycle import rank as order
 from agent.gain_rows import Rows
+from agent.learning import has_boxes, learn
 from agent.strategies.mgral import UNTRUSTED, Mgral
 from backend.fanout import run_claimed
 from backend.inner_loop import Trained
@@ -43,7 +43,7 @@ def train(project: int) -> dict:
                 f"the labels {', '.join(work.config.labels)}, then start training again"
             )
         serving = first_version(work.store, work.settings, work.config)
-        learned = learn_once(folder, work.store, serving, detector_of(serving), dataset, work.cycle, work.progress)
+        learned = learn(folder, work.store, serving, detector_of(serving), dataset, work.cycle.fit, work.progress)
         work.progress.say(f"{learned.version.name}: {learned.reason}")
         if learned.metrics:
             work.progress.say(str(learned.metrics))

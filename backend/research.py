@@ -147,7 +147,7 @@ def simulate(
 
 
 @click.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="COCO: annotations.json, images/.")
+@click.option("--data", required=True, help=DIRECTORY)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where everything measured is kept.")
 @click.option("--weights", default="starter", show_default=True, help="What the first training starts from.")
 @click.option("--initial", default=40, show_default=True, help="Labeled images at the start.")
@@ -159,7 +159,7 @@ def simulate(
 @click.option("--image-size", default=192, show_default=True)
 @click.option("--steps", default=60, show_default=True, help="Weight updates of a retrain.")
 def fidelity(
-    data: Path,
+    data: str,
     out: Path,
     weights: str,
     initial: int,
@@ -183,12 +183,13 @@ def fidelity(
 
     from agent import fidelity as measuring
     from agent.planning import PlanConfig
-    from model.dataset import Dataset
     from model.detector import FitConfig, open_detector
+    from model.directories import open_directory
 
-    if not (data / "annotations.json").exists():
-        raise click.ClickException(f"{data}: no annotations.json; give a directory with annotations.json and images/")
-    pool, evaluation = Dataset.from_coco(data / "annotations.json", data / "images").pool_and_evaluation()
+    try:
+        pool, evaluation = open_directory(data).pool_and_evaluation()
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from error
     if len(pool) < initial + batch:
         raise click.ClickException(
             f"{data}: a pool of {len(pool)} images is too small for {initial} labeled ones and a batch of {batch}"

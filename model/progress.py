@@ -19,5 +19,11 @@ class Report(Protocol):
     def __call__(self, done: int, total: int, **figures: float) -> None: ...
 
 
+class Watch(Protocol):
+    """A `Report` of work that has several stages: told the name of the stage first."""
+
+    def __call__(self, stage: str, done: int, total: int, **figures: float) -> None: ...
+
+
 def silent(done: int, total: int, **figures: float) -> None:
     """A `Report` for callers that do not watch."""

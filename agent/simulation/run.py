@@ -12,16 +12,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.cycle import Learned, learn_once, look, prepare, rank
+from agent.cycle import look, prepare, rank
 from agent.gain_rows import Rows
+from agent.learning import Learned, learn
 from agent.match_table import MatchTable
+from agent.planning import copied
 from agent.pool import Pool
 from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
@@ -31,10 +33,10 @@ from model.dataset import Dataset
 from model.detections import Detections
 from model.detector import Detector, Picture, open_detector
 from model.evaluate import Metrics, evaluate
+from model.progress import Watch
 from model.versions import Version, VersionStore
 
 MEASURED, CHOSEN, TABLE = "measured.json", "chosen.json", "table"
-Watch = Callable[..., None]  # watch(stage, done, total, **figures)
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,11 @@ class Run:
         work.mkdir(parents=True, exist_ok=True)
         serving = store.serving()
         assert serving is not None
-        # any strategy's: how a model is trained must not depend on who chose the labels
-        config = self.config.of_run("random", self.seed)
+        fit = replace(self.config.fit, seed=self.seed)
         if not cycle:
-            steps = max(self.config.fit.min_steps, self.config.first_steps)
-            config = replace(config, fit=replace(config.fit, min_steps=steps))
+            fit = replace(fit, min_steps=max(fit.min_steps, self.config.first_steps))
         base = self._untrained() if self.config.base == "start" else None
-        return learn_once(work, store, serving, open_detector(serving.weights), labeled, config, watch, base)
+        return learn(work, store, serving, open_detector(serving.weights), labeled, fit, watch, base)
 
     def _untrained(self) -> Detector:
         return open_detector(VersionStore(self.start / "versions").list()[0].weights)
@@ -193,11 +193,9 @@ class Run:
             learned = self._learned(cycle, shared, labeled, watch)
             folder = self.folder / "work"
             plan = prepare(
-                folder, _copied(labeled, folder), pool, detector, learned, self._untrained(), self._fetch, config, watch
+                folder, copied(labeled, folder), pool, detector, learned, self._untrained(), self._fetch, config, watch
             )
-            for number in [*plan.pending(controls=True), *plan.pending(controls=False)]:
-                watch("variants", number, len(plan.variants))
-                plan.run(number, lambda *_, **__: None)
+            plan.finish(watch)
             rows = rows.renewed(plan.cycle, plan.rows())
             rows.save(self.folder / "rows.npz")
         marks.append(time.monotonic())
@@ -241,18 +239,6 @@ def _rows(folder: Path) -> Rows:
         return Rows.load(folder / "rows.npz")
     except FileNotFoundError:
         return Rows()
-
-
-def _copied(labeled: Dataset, folder: Path) -> Dataset:
-    """The labeled images as a plan wants them: in `folder / "images"`, named by their ids."""
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    images = []
-    for image in labeled.images:
-        path = folder / "images" / str(image.id)
-        if not path.exists():
-            shutil.copyfile(image.path, path)
-        images.append(replace(image, path=path))
-    return Dataset(tuple(images), labeled.names)
 
 
 def _clone(source: Path, target: Path) -> None:

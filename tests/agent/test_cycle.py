@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.cycle import COLD, CycleConfig, Watch, decide, learn, learn_once, look, prepare, rank
+from agent.cycle import COLD, CycleConfig, look, prepare, rank
 from agent.gain_rows import Rows
+from agent.learning import decide, learn
 from agent.match_scores import Delta, Estimate
 from agent.planning import PlanConfig
 from agent.pool import Pool
@@ -21,7 +22,7 @@ from model.dataset import Dataset, LabeledImage
 from model.detections import Detections
 from model.detector import Detector, FitConfig, Picture
 from model.evaluate import Metrics
-from model.progress import silent
+from model.progress import Watch, silent
 from model.scenes import write_scenes
 from model.versions import VersionStore
 from model.yolo import YoloDetector
@@ -47,8 +48,15 @@ def start(tmp_path: Path, detector: Detector) -> VersionStore:
     return store
 
 
+def folder_of(tmp_path: Path) -> Path:
+    """Where a cycle's files are."""
+    folder = tmp_path / "cycle"
+    folder.mkdir()
+    return folder
+
+
 def watch(seen: list) -> Watch:
-    return lambda step, done, total, **_: seen.append((step, done, total))
+    return lambda stage, done, total, **_: seen.append((stage, done, total))
 
 
 QUICK = CycleConfig(fit=FitConfig(epochs=1, min_steps=2, image_size=SIZE, batch=8), strategy="entropy", budget=4)
@@ -91,7 +99,7 @@ def test_without_a_holdout_it_is_promoted_and_that_is_said() -> None:
 def test_learning_stores_a_version_with_what_it_saw(tmp_path: Path, scenes: Dataset, detector: Detector) -> None:
     store = start(tmp_path, detector)
     seen: list = []
-    learned = learn(store, store.list()[0], detector, scenes, QUICK, watch(seen))
+    learned = learn(folder_of(tmp_path), store, store.list()[0], detector, scenes, QUICK.fit, watch(seen))
     assert learned.version.parent == store.list()[0].name
     assert learned.version.fingerprint == scenes.fingerprint()
     assert learned.version.images == len(scenes)
@@ -123,7 +131,7 @@ def test_a_ruined_training_does_not_get_promoted(tmp_path: Path, scenes: Dataset
 
     oracle = Oracle(YoloDetector.new("yolo11n.yaml", scenes.names, SIZE).module, SIZE)
     store = start(tmp_path, oracle)
-    learned = learn(store, store.list()[0], oracle, scenes, QUICK, watch([]))
+    learned = learn(folder_of(tmp_path), store, store.list()[0], oracle, scenes, QUICK.fit, watch([]))
     assert learned.before is not None
     assert learned.before.map == pytest.approx(1.0)
     assert not learned.promote
@@ -134,7 +142,7 @@ def test_a_ruined_training_does_not_get_promoted(tmp_path: Path, scenes: Dataset
 def test_one_labeled_image_trains_without_a_holdout(tmp_path: Path, scenes: Dataset, detector: Detector) -> None:
     single = scenes.subset([next(image.id for image in scenes.images if len(image.class_ids))])
     store = start(tmp_path, detector)
-    learned = learn(store, store.list()[0], detector, single, QUICK, watch([]))
+    learned = learn(folder_of(tmp_path), store, store.list()[0], detector, single, QUICK.fit, watch([]))
     assert learned.metrics is None
     assert learned.promote
     assert learned.version.metrics is None
@@ -144,7 +152,7 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path, scenes: Dataset, dete
     blank = Dataset(tuple(LabeledImage(i.id, i.path, i.size) for i in scenes.images), scenes.names)
     store = start(tmp_path, detector)
     with pytest.raises(ValueError, match="without any box"):
-        learn(store, store.list()[0], detector, blank, QUICK, watch([]))
+        learn(folder_of(tmp_path), store, store.list()[0], detector, blank, QUICK.fit, watch([]))
     assert len(store.list()) == 1
 
 
@@ -195,11 +203,11 @@ def test_a_cycle_that_was_interrupted_does_not_learn_again(tmp_path: Path, scene
     (folder / "images").mkdir(parents=True)
     (folder / "plan.json").write_text("of another cycle")
     seen: list = []
-    first = learn_once(folder, store, serving, detector, scenes, QUICK, watch(seen))
+    first = learn(folder, store, serving, detector, scenes, QUICK.fit, watch(seen))
     assert not (folder / "plan.json").exists()
     assert (folder / "images").exists()
     seen.clear()
-    again = learn_once(folder, store, serving, detector, scenes, QUICK, watch(seen))
+    again = learn(folder, store, serving, detector, scenes, QUICK.fit, watch(seen))
     assert not seen
     assert again.version.name == first.version.name
     for name in ("promote", "reason", "seconds", "updates", "gain"):
@@ -208,7 +216,7 @@ def test_a_cycle_that_was_interrupted_does_not_learn_again(tmp_path: Path, scene
     assert first.metrics is not None
     assert (again.metrics.map, again.metrics.per_class) == (first.metrics.map, first.metrics.per_class)
     assert again.earlier is None  # the first version was trained on nothing that is known here
-    other = learn_once(folder, store, serving, detector, scenes, replace(QUICK, seed=1), watch(seen))
+    other = learn(folder, store, serving, detector, scenes, replace(QUICK.fit, seed=1), watch(seen))
     assert other.version.name != first.version.name
     assert len(store.list()) == 3
 
@@ -223,7 +231,7 @@ def test_the_inner_loop_takes_up_where_it_was_left(tmp_path: Path, detector: Det
     store = start(tmp_path, detector)
     plan = PlanConfig(hindsight=2, training=SurrogateConfig(steps=1, batch=4))
     config = replace(QUICK, strategy="mgral", plan=plan, seconds=1000.0)
-    learned = learn_once(folder, store, store.list()[0], detector, labeled, config, watch([]))
+    learned = learn(folder, store, store.list()[0], detector, labeled, config.fit, watch([]))
     paths = {image.id: image.path for image in scenes.images}
     pool = Pool.scan(
         learned.detector,
