@@ -2,7 +2,7 @@
 
 mAP is a mean over classes, and a class is learned along a power law of its examples: the hundredth box of a class
 teaches less than the tenth, and a class with two boxes gains most. This is what is known of a batch before any gain was
-measured, from its doubtful boxes alone: those of which the detector is not sure teach it something.
+measured, from its expected boxes alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.phi import DOUBTFUL, Phi
+from agent.phi import EXPECTED, Phi
 
 BETA = 0.5
 """Exponent of the power law: error falls as n^-BETA. Hestness et al. (arXiv 1712.00409) measured 0.07 to 0.5 in other
@@ -23,10 +23,10 @@ class ClassCurves:
     """The C classes of a pool.
 
     Attributes:
-        columns: (C,) int64, where φ holds log(1 + doubtful boxes), standardised.
+        columns: (C,) int64, where φ holds log(1 + expected boxes), standardised.
         centre, scale: (C,) of these columns, as in `Phi`.
         known: (C,) boxes that were learned from already.
-        usual: (C,) mean doubtful boxes of an image of the pool.
+        usual: (C,) mean expected boxes of an image of the pool.
     """
 
     columns: np.ndarray
@@ -36,10 +36,10 @@ class ClassCurves:
     usual: np.ndarray
 
     @classmethod
-    def of(cls, phi: Phi, doubtful: np.ndarray, known: np.ndarray) -> ClassCurves:
-        """For a pool described by `phi`, with (n, C) doubtful boxes, beside labeled images with (C,) boxes."""
-        columns = np.array([k for k, name in enumerate(phi.columns) if name.startswith(DOUBTFUL)], np.int64)
-        usual = doubtful.mean(axis=0, dtype=np.float64) if len(doubtful) else np.zeros(len(columns))
+    def of(cls, phi: Phi, expected: np.ndarray, known: np.ndarray) -> ClassCurves:
+        """For a pool described by `phi`, with (n, C) expected boxes, beside labeled images with (C,) boxes."""
+        columns = np.array([k for k, name in enumerate(phi.columns) if name.startswith(EXPECTED)], np.int64)
+        usual = expected.mean(axis=0, dtype=np.float64) if len(expected) else np.zeros(len(columns))
         return cls(columns, phi.centre[columns], phi.scale[columns], np.asarray(known, np.float64), usual)
 
     @classmethod
@@ -52,7 +52,7 @@ class ClassCurves:
         return len(self.columns)
 
     def boxes(self, phi: np.ndarray) -> np.ndarray:
-        """(n, C) doubtful boxes of images from their descriptions (n, F)."""
+        """(n, C) expected boxes of images from their descriptions (n, F)."""
         spread = np.where(self.scale > 0, self.scale, 1.0)
         logs = np.asarray(phi, np.float64)[:, self.columns] * (self.scale > 0) / spread + self.centre
         return np.maximum(np.expm1(logs), 0.0)

@@ -14,9 +14,6 @@ LIKELY = 0.25
 """Boxes that score less are no expected boxes: a sum over the many that are almost surely none says little. It is the
 threshold from which on annotators are shown boxes. Measured in docs/METHOD.md."""
 
-UNMISTAKABLE = 0.1
-"""What a box counts as a doubtful one whose class has no rival: even that one shows the class once more."""
-
 BOX_COLUMNS = ("max_entropy", "mean_entropy", "weighted_entropy", "least_confidence", "margin", "expected_boxes")
 
 
@@ -52,46 +49,33 @@ def describe(detections: Detections) -> np.ndarray:
         detections: of one image, `class_scores` (boxes, C) given.
 
     Returns:
-        (4 + 3 C,) float64: max_entropy, mean_entropy, least_confidence and margin, as `weigh` explains them; for each
+        (4 + 2 C,) float64: max_entropy, mean_entropy, least_confidence and margin, as `weigh` explains them; for each
         class the sum of H(p1) over its boxes; for each class the expected boxes, the sum of its scores over the boxes
-        of at least LIKELY; for each class the doubtful boxes, the same sum with every box weighted by `doubt`.
+        of at least LIKELY.
     """
     kept = detections.above(SCORE_FLOOR)
     p = kept.class_scores.astype(np.float64)
     classes = p.shape[1]
     if len(kept) == 0:
-        return np.array([0.0, 0.0, 0.0, 1.0] + [0.0] * 3 * classes)
+        return np.array([0.0, 0.0, 0.0, 1.0] + [0.0] * 2 * classes)
     entropy = binary_entropy(p).sum(axis=1)
     ranked = np.sort(p, axis=1)
     margin = ranked[:, -1] - ranked[:, -2] if classes > 1 else ranked[:, -1]
     per_class = np.bincount(kept.class_ids, weights=binary_entropy(kept.scores), minlength=classes)
     whole = [entropy.max(), entropy.mean(), 1.0 - float(kept.scores.max()), margin.mean()]
-    likely = p[kept.scores >= LIKELY]
-    return np.concatenate([whole, per_class, likely.sum(axis=0), doubt(likely) @ likely])
+    return np.concatenate([whole, per_class, p[kept.scores >= LIKELY].sum(axis=0)])
 
 
-def doubt(p: np.ndarray) -> np.ndarray:
-    """(boxes,) in [UNMISTAKABLE, 1], how easily a box's class is mistaken, from its class scores p (boxes, C).
-
-    UNMISTAKABLE + (1 - UNMISTAKABLE) p2 / p1: 1 where two classes are as likely. A box that the detector is sure of
-    teaches it little, whatever its class. With a single class nothing can be mistaken, and all boxes count alike: 1.
-    """
-    if p.shape[1] < 2:
-        return np.ones(len(p))
-    second, first = np.sort(p, axis=1)[:, -2:].T
-    return UNMISTAKABLE + (1 - UNMISTAKABLE) * second / np.maximum(first, 1e-12)
-
-
-def weigh(summaries: np.ndarray, class_ap: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Descriptors, expected and doubtful boxes of n images, given how good the detector is at each class.
+def weigh(summaries: np.ndarray, class_ap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptors and expected boxes of n images, given how good the detector is at each class.
 
     Args:
-        summaries: (n, 4 + 3 C) from `describe`.
+        summaries: (n, 4 + 2 C) from `describe`.
         class_ap: (C,), -1 where unknown.
 
     Returns:
-        (n, 6) float64 in the order of BOX_COLUMNS, and (n, C) float64 expected and doubtful boxes per class. With p the
-        class scores of a box, p1 and p2 the largest two of them (p2 = 0 with a single class) and H the binary entropy:
+        (n, 6) float64 in the order of BOX_COLUMNS, and (n, C) float64 expected boxes per class. With p the class scores
+        of a box, p1 and p2 the largest two of them (p2 = 0 with a single class) and H the binary entropy:
 
         max_entropy, mean_entropy: over boxes, of sum_c H(p_c): the entropy of C independent yes/no answers, which is
             what sigmoid class scores are.
@@ -107,8 +91,8 @@ def weigh(summaries: np.ndarray, class_ap: np.ndarray) -> tuple[np.ndarray, np.n
     """
     rows = np.asarray(summaries, np.float64)
     classes = len(class_ap)
-    expected, doubtful = rows[:, 4 + classes : 4 + 2 * classes], rows[:, 4 + 2 * classes :]
+    expected = rows[:, 4 + classes :]
     weighted = rows[:, 4 : 4 + classes] @ class_weights(class_ap)
     highest, mean, least_confidence, margin = rows[:, :4].T
     columns = [highest, mean, weighted, least_confidence, margin, expected.sum(axis=1)]
-    return np.column_stack(columns), expected, doubtful
+    return np.column_stack(columns), expected

@@ -12,7 +12,7 @@ from agent.class_curves import ClassCurves
 from agent.gain import GainModel
 from agent.gain_rows import LEAST_ERROR, Noise, Row
 from agent.nnls import nnls
-from agent.phi import DOUBTFUL
+from agent.phi import EXPECTED
 
 FEWEST = 5
 """Rows from which on they say more than their mean."""
@@ -22,6 +22,10 @@ CELL_SPREADS = (0.03, 0.1, 0.3, 1.0, 3.0)
 
 CONTENT_SPREADS = (0.01, 0.03, 0.1, 0.3, 1.0)
 """The same for how much the content of batches makes their gains differ."""
+
+SHARE_OF_SPREAD = 0.1
+"""Of what a usual batch gains, before any was measured: the share that is due to images that differ. The rest is due to
+boxes. Curves of trainings that see their labels often enough call for boxes, and not for spread (docs/RESULTS.md)."""
 
 REWEIGHTS = 2
 UNKNOWN_SPREAD = 0.3  # of cells and classes about what they have in common, before it was measured
@@ -33,7 +37,7 @@ class GainTable(GainModel):
 
     n_c is the sum of the images' shares in cell c. T[c, n] = sum_k W[c, k] min(n, knot_k) with W >= 0, which is
     concave and non-decreasing from T[c, 0] = 0: the tenth similar image teaches less than the first. b_k are the
-    doubtful boxes of class k, worth is `ClassCurves.worth`, V >= 0.
+    expected boxes of class k, worth is `ClassCurves.worth`, V >= 0.
 
     Attributes:
         cells: M of them.
@@ -71,8 +75,8 @@ class GainTable(GainModel):
 
         Least squares under the rows' `Noise`, with ridge towards the same concave curve in every cell, the same power
         law in every class, and w = 0, so that few rows say: spread the batch, and look for boxes of classes that have
-        few. The two halves of that count alike. The strengths are those of the best leave-one-out log predictive
-        density.
+        few, which of a usual batch's gain are SHARE_OF_SPREAD and the rest. The strengths are those of the best
+        leave-one-out log predictive density.
         A refit resamples the rows and draws what it is pulled to from the ridge's own prior, so that where the rows
         are silent the refits differ by as much as the prior leaves open. Below FEWEST rows that is all there is.
         """
@@ -101,7 +105,7 @@ class GainTable(GainModel):
     def _of_row(self, row: Row) -> np.ndarray:
         """(1, columns) of a measured batch: with the boxes that were known when it was measured."""
         sums = self.codes(row.phi).sum(axis=0, dtype=np.float64)[None]
-        names = [row.columns[k].removeprefix(DOUBTFUL) for k in self.classes.columns]
+        names = [row.columns[k].removeprefix(EXPECTED) for k in self.classes.columns]
         boxes, known = (np.array([[of.get(name, 0.0) for name in names]]) for of in (row.boxes, row.known))
         return self.design(sums, self.classes.worth(boxes, known))
 
@@ -112,7 +116,7 @@ class GainTable(GainModel):
         usual = float(self.classes.worth(size * self.classes.usual).sum())
         if usual <= 0:  # no box is expected anywhere, or no class is known
             return np.concatenate([spread, np.full(len(self.classes), LEAST_ERROR)])
-        return np.concatenate([0.5 * spread, np.full(len(self.classes), 0.5 / usual)])
+        return np.concatenate([SHARE_OF_SPREAD * spread, np.full(len(self.classes), (1 - SHARE_OF_SPREAD) / usual)])
 
     def design(self, sums: np.ndarray, worth: np.ndarray | None = None) -> np.ndarray:
         """(E, M * K + C + F) what the weights multiply, from sums of codes (E, M + C + F).
@@ -126,7 +130,7 @@ class GainTable(GainModel):
         return np.concatenate([bends, worth, sums[:, cells + classes :]], axis=1)
 
     def codes(self, phi: np.ndarray) -> np.ndarray:
-        """(n, M + C + F) float32: an image's share in each cell, its doubtful boxes, and its description."""
+        """(n, M + C + F) float32: an image's share in each cell, its expected boxes, and its description."""
         return np.concatenate([self.cells.share(phi), self.classes.boxes(phi), phi], axis=1).astype(np.float32)
 
     def draws(self, sums: np.ndarray) -> np.ndarray:

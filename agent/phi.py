@@ -11,9 +11,9 @@ from agent.reduction import CHUNK, allocate, chunks
 
 COMPONENTS = 8
 LIMIT = 10.0
-DOUBTFUL = "doubtful_"
+EXPECTED = "expected_"
 LEFT_OUT = ("expected_boxes",)
-"""Whose parts φ has one by one, as doubtful boxes; with a single class it would be the same column twice."""
+"""Whose parts φ has one by one, as expected boxes; with a single class it would be the same column twice."""
 
 _KEPT = [k for k, name in enumerate(COLUMNS) if name not in LEFT_OUT]
 
@@ -23,7 +23,7 @@ class Phi:
     """Descriptions of a pool's images, and the space they are in.
 
     Attributes:
-        columns: the F names: descriptors of the pool; `doubtful_<class>`, the log of 1 + the doubtful boxes of a class;
+        columns: the F names: descriptors of the pool; `expected_<class>`, the log of 1 + the expected boxes of a class;
             `component_0` to `component_7`, the first components of the reduced encoding (0 where there are fewer).
             Components depend on the encoder and on the pool; no other column's meaning does.
         values: (n, F) float32, one row per image of the pool, mean 0 and variance 1 before they are clipped to +-10. A
@@ -37,20 +37,20 @@ class Phi:
     centre: np.ndarray
     scale: np.ndarray
 
-    def of(self, descriptors: np.ndarray, doubtful: np.ndarray, reduced: np.ndarray) -> np.ndarray:
+    def of(self, descriptors: np.ndarray, expected: np.ndarray, reduced: np.ndarray) -> np.ndarray:
         """(k, F) float32, other images in the same space.
 
         Args:
             descriptors: (k, K) in the order of `agent.pool.COLUMNS`.
-            doubtful: (k, C) doubtful boxes per class.
+            expected: (k, C) expected boxes per class.
             reduced: (k, r) encodings under the pool's `reduction`.
 
         Raises ValueError where the number of classes is another.
         """
-        rows = _features(descriptors, doubtful, reduced)
+        rows = _features(descriptors, expected, reduced)
         if rows.shape[1] != len(self.columns):
             raise ValueError(
-                f"images described by {rows.shape[1]} numbers in a space of {len(self.columns)}: give the doubtful "
+                f"images described by {rows.shape[1]} numbers in a space of {len(self.columns)}: give the expected "
                 "boxes of the classes that the pool has"
             )
         return _bring(rows, self.centre, self.scale)
@@ -60,14 +60,14 @@ def describe_pool(pool: Pool) -> Phi:
     """φ of every image of a pool, computed in chunks and kept where the pool keeps its arrays."""
     columns = (
         *(COLUMNS[k] for k in _KEPT),
-        *(f"{DOUBTFUL}{name}" for name in pool.names),
+        *(f"{EXPECTED}{name}" for name in pool.names),
         *(f"component_{k}" for k in range(COMPONENTS)),
     )
     values = allocate((len(pool), len(columns)), pool.directory)
     reduced = pool.standardised
     total = np.zeros(len(columns))
     for chunk in chunks(len(pool), CHUNK):
-        values[chunk] = _features(pool.descriptors[chunk], pool.doubtful[chunk], reduced[chunk])
+        values[chunk] = _features(pool.descriptors[chunk], pool.expected[chunk], reduced[chunk])
         total += values[chunk].sum(axis=0, dtype=np.float64)
     count = max(len(pool), 1)
     centre = total / count
@@ -82,11 +82,11 @@ def describe_pool(pool: Pool) -> Phi:
     return Phi(columns, values, centre, scale)
 
 
-def _features(descriptors: np.ndarray, doubtful: np.ndarray, reduced: np.ndarray) -> np.ndarray:
+def _features(descriptors: np.ndarray, expected: np.ndarray, reduced: np.ndarray) -> np.ndarray:
     """(k, F) float32, before standardisation."""
     components = np.zeros((len(reduced), COMPONENTS), np.float32)
     components[:, : reduced.shape[1]] = reduced[:, :COMPONENTS]
-    return np.hstack([descriptors[:, _KEPT], np.log1p(doubtful), components]).astype(np.float32)
+    return np.hstack([descriptors[:, _KEPT], np.log1p(expected), components]).astype(np.float32)
 
 
 def _bring(rows: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -78,14 +78,14 @@ class Described:
     Attributes:
         ids: (n,).
         phi: (n, F), and columns (F,), its names.
-        doubtful: (n, C) doubtful boxes, and names (C,) of the classes.
+        expected: (n, C) expected boxes, and names (C,) of the classes.
         known: (C,) boxes that the detector had learned from.
     """
 
     ids: np.ndarray
     phi: np.ndarray
     columns: np.ndarray
-    doubtful: np.ndarray
+    expected: np.ndarray
     names: np.ndarray
     known: np.ndarray
 
@@ -96,7 +96,7 @@ class Described:
             pool.ids[rows],
             np.asarray(phi.values[rows]),
             np.array(phi.columns),
-            pool.doubtful[rows],
+            pool.expected[rows],
             np.array(pool.names),
             np.array([known.class_histogram()[name] for name in pool.names], np.float64),
         )

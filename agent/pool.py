@@ -40,7 +40,6 @@ class Pool:
             Distances are Euclidean between `standardised` encodings.
         columns: the K names.
         expected: (n, C) float32, expected boxes per class: the sum of the class's score over the image's likely boxes.
-        doubtful: (n, C) float32, the same with each box weighted by how easily its class is mistaken (`doubt`).
         names: the C class names.
         labeled_encodings: (m, D), of the images already labeled, by the same detector.
         class_ap: (C,) float64, AP of each class on the holdout, -1 where unknown.
@@ -56,7 +55,6 @@ class Pool:
     descriptors: np.ndarray
     columns: tuple[str, ...]
     expected: np.ndarray
-    doubtful: np.ndarray
     names: tuple[str, ...]
     labeled_encodings: Rows
     class_ap: np.ndarray
@@ -73,7 +71,6 @@ class Pool:
             "encodings": (n, self.encodings.shape[-1]),
             "descriptors": (n, len(self.columns)),
             "expected": (n, classes),
-            "doubtful": (n, classes),
             "labeled_encodings": (m, self.encodings.shape[-1]),
             "class_ap": (classes,),
             "labeled_ids": (m,),
@@ -118,7 +115,6 @@ class Pool:
             encodings=self.encodings[rows],
             descriptors=self.descriptors[rows],
             expected=self.expected[rows],
-            doubtful=self.doubtful[rows],
         )
         part.__dict__["standardised"] = self.standardised[rows]  # what the cached property would compute
         return part
@@ -220,21 +216,20 @@ class Pool:
         labeled_summaries: Rows | None = None,
         directory: Path | None = None,
     ) -> Pool:
-        """A pool from one row of `agent.descriptors.describe` (n, 4 + 3 C) and one encoding (n, D) per id.
+        """A pool from one row of `agent.descriptors.describe` (n, 4 + 2 C) and one encoding (n, D) per id.
 
         Rows are read in chunks; with a `directory`, what is made of them is put there, in files that go with the pool.
-        `labeled_summaries` (m, 4 + 3 C), where given, describe the labeled images too.
+        `labeled_summaries` (m, 4 + 2 C), where given, describe the labeled images too.
         """
         class_ap = _checked(class_ap, names)
-        descriptors, expected, doubtful = _weigh_all(summaries, class_ap, directory)
-        labeled = (None, None, None) if labeled_summaries is None else _weigh_all(labeled_summaries, class_ap, None)
+        descriptors, expected = _weigh_all(summaries, class_ap, directory)
+        labeled = (None, None) if labeled_summaries is None else _weigh_all(labeled_summaries, class_ap, None)
         pool = cls(
             ids=np.asarray(ids, np.int64).reshape(-1),
             encodings=encodings,
             descriptors=descriptors,
             columns=COLUMNS,
             expected=expected,
-            doubtful=doubtful,
             names=tuple(names),
             labeled_encodings=labeled_encodings,
             class_ap=class_ap,
@@ -262,22 +257,20 @@ def _checked(class_ap: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return np.asarray(class_ap, np.float64)
 
 
-def _weigh_all(
-    summaries: Rows, class_ap: np.ndarray, directory: Path | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, K) descriptors, those that are distances left at 0, and (n, C) expected and doubtful boxes."""
+def _weigh_all(summaries: Rows, class_ap: np.ndarray, directory: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """(n, K) descriptors, those that are distances left at 0, and (n, C) expected boxes."""
     descriptors = allocate((len(summaries), len(COLUMNS)), directory)
-    expected, doubtful = (allocate((len(summaries), len(class_ap)), directory) for _ in range(2))
+    expected = allocate((len(summaries), len(class_ap)), directory)
     weakness = weakness_of(class_ap)
     for chunk in chunks(len(summaries), CHUNK):
-        boxes, expected[chunk], doubtful[chunk] = weigh(summaries[chunk], class_ap)
+        boxes, expected[chunk] = weigh(summaries[chunk], class_ap)
         descriptors[chunk, : len(BOX_COLUMNS)] = boxes
         descriptors[chunk, WEAKNESS] = expected[chunk] @ weakness
-    return descriptors, expected, doubtful
+    return descriptors, expected
 
 
 def _describe_all(detections: Iterable[Detections], names: Sequence[str]) -> np.ndarray:
-    """(n, 4 + 3 C) float32 from detections that are looked at one by one."""
+    """(n, 4 + 2 C) float32 from detections that are looked at one by one."""
     rows: list[np.ndarray] = []
     for found in detections:
         if found.class_scores.shape[1] != len(names):
@@ -286,4 +279,4 @@ def _describe_all(detections: Iterable[Detections], names: Sequence[str]) -> np.
                 f"for {len(names)} classes: a pool needs the score of every class"
             )
         rows.append(describe(found).astype(np.float32))
-    return np.reshape(rows, (len(rows), 4 + 3 * len(names))).astype(np.float32)
+    return np.reshape(rows, (len(rows), 4 + 2 * len(names))).astype(np.float32)

@@ -3,7 +3,7 @@
     store.json        the encoder's fingerprint, its class names and the encodings' width
     index.bin         an id and a digest of the content key per image; written last: a row counts once it is here
     encodings.bin     (n, D) float16
-    summaries.bin     (n, 4 + 3 C) float32, `agent.descriptors.describe`: nothing in it depends on a class's AP
+    summaries.bin     (n, 4 + 2 C) float32, `agent.descriptors.describe`: nothing in it depends on a class's AP
 
 Rows are only appended, a block at a time; an image whose content changed gets a new row, and its last row counts. A
 killed pass loses at most its unfinished block. One writer at a time, please: lock.
@@ -29,7 +29,7 @@ from model.detector import Detector, Picture
 from model.progress import Report, silent
 
 META, INDEX, ENCODINGS, SUMMARIES = "store.json", "index.bin", "encodings.bin", "summaries.bin"
-FORMAT = 2  # raised whenever what a row holds changes
+FORMAT = 3  # raised whenever what a row holds changes
 ENTRY = np.dtype([("id", "<i8"), ("key", "<u8", 2)])
 RUN = 256  # rows read under one mapping: scattered ones each keep 64 kB of their file in memory until it goes
 BLOCK = 256  # images between two commits: some seconds of a detector's work
@@ -201,7 +201,7 @@ class PoolStore:
         return np.where(self._ids[place] == ids, self._last[place], -1)
 
     def _read(self, name: str, rows: np.ndarray, classes: int) -> FileRows | np.ndarray:
-        width = self.meta.get("width", 0) if name == ENCODINGS else 4 + 3 * classes
+        width = self.meta.get("width", 0) if name == ENCODINGS else 4 + 2 * classes
         if not len(self):
             return np.zeros((0, width), np.float32)
         return FileRows(self.directory / name, np.float16 if name == ENCODINGS else np.float32, width, rows)
@@ -213,7 +213,7 @@ class PoolStore:
             sizes = {
                 INDEX: ENTRY.itemsize,
                 ENCODINGS: 2 * self.meta["width"],
-                SUMMARIES: 4 * (4 + 3 * len(self.meta["names"])),
+                SUMMARIES: 4 * (4 + 2 * len(self.meta["names"])),
             }
             paths = {self.directory / name: size for name, size in sizes.items()}
             count = min(path.stat().st_size // size if path.exists() else 0 for path, size in paths.items())

@@ -176,7 +176,7 @@ class Plan:
                 f"{self.cycle}:{source}",
                 self.cycle,
                 tuple(str(column) for column in images.columns),
-                dict(zip(names, images.doubtful[chosen].sum(axis=0, dtype=np.float64).tolist(), strict=True)),
+                dict(zip(names, images.expected[chosen].sum(axis=0, dtype=np.float64).tolist(), strict=True)),
                 dict(zip(names, images.known.tolist(), strict=True)),
             )
 

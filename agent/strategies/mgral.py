@@ -32,7 +32,7 @@ TRUSTED_RHO = 0.2
 """Held-out rank correlation that the gain model is believed to have until measured gains say otherwise: until the
 whole of rho's interval lies below it. What it knows beforehand earned that (docs/METHOD.md)."""
 
-UNTRUSTED = "entropy"
+UNTRUSTED = "weakness"
 """Whose order is published where the gain model is not believed, and where nothing is known of the pool."""
 
 SHUFFLES = 3  # passes over the pool that an image's score is the mean of

@@ -21,7 +21,7 @@ def pool() -> Pool:
 
 
 def test_the_power_law_by_hand(pool: Pool) -> None:
-    classes = ClassCurves.of(describe_pool(pool), pool.doubtful, np.array([0.0, 3.0, 99.0, 8.0]))
+    classes = ClassCurves.of(describe_pool(pool), pool.expected, np.array([0.0, 3.0, 99.0, 8.0]))
     got = classes.worth(np.array([[3.0, 5.0, 300.0, 0.0]]))
     np.testing.assert_allclose(got, [[1 - 1 / 2, 1 / 2 - 1 / 3, 0.1 - 0.05, 0.0]])
     known = np.array([[8.0, 8.0, 8.0, 8.0]])
@@ -30,19 +30,19 @@ def test_the_power_law_by_hand(pool: Pool) -> None:
 
 def test_boxes_are_read_back_from_a_description(pool: Pool) -> None:
     phi = describe_pool(pool)
-    classes = ClassCurves.of(phi, pool.doubtful, np.zeros(4))
-    np.testing.assert_allclose(classes.boxes(phi.values), pool.doubtful, atol=1e-4)
-    np.testing.assert_allclose(classes.usual, pool.doubtful.mean(axis=0), rtol=1e-5)
+    classes = ClassCurves.of(phi, pool.expected, np.zeros(4))
+    np.testing.assert_allclose(classes.boxes(phi.values), pool.expected, atol=1e-4)
+    np.testing.assert_allclose(classes.usual, pool.expected.mean(axis=0), rtol=1e-5)
 
 
 def test_with_nothing_measured_a_batch_of_a_rare_class_is_worth_more(pool: Pool) -> None:
     phi = describe_pool(pool)
     known = np.array([400.0, 400.0, 400.0, 0.0])
-    classes = ClassCurves.of(phi, pool.doubtful, known)
+    classes = ClassCurves.of(phi, pool.expected, known)
     rng = np.random.default_rng(0)
     table = GainTable.on([], Cells.fit(phi.values, rng, 8, phi.columns), classes, rng, len(phi.columns), 20)
-    rare = np.argsort(-pool.doubtful[:, 3])[:8]
-    common = np.argsort(-pool.doubtful[:, 0] + pool.doubtful[:, 3])[:8]
+    rare = np.argsort(-pool.expected[:, 3])[:8]
+    common = np.argsort(-pool.expected[:, 0] + pool.expected[:, 3])[:8]
     assert table.estimate(phi.values[rare])[0] > 1.1 * table.estimate(phi.values[common])[0]
     assert table.read(np.zeros((1, table.codes(phi.values[:1]).shape[1])))[0] == pytest.approx(0.0)
 
@@ -51,12 +51,12 @@ def test_measured_rows_are_taken_with_what_was_known_then(pool: Pool) -> None:
     """Gains that follow the power law at the time of the measurement, with other counts than now, fit it exactly."""
     phi = describe_pool(pool)
     rng = np.random.default_rng(1)
-    classes = ClassCurves.of(phi, pool.doubtful, np.full(4, 200.0))
+    classes = ClassCurves.of(phi, pool.expected, np.full(4, 200.0))
     then = dict(zip(pool.names, [2.0, 40.0, 5.0, 0.0], strict=True))
     rows = []
     for _ in range(40):
         batch = rng.choice(60, 8, replace=False)
-        boxes = pool.doubtful[batch].sum(axis=0, dtype=np.float64)
+        boxes = pool.expected[batch].sum(axis=0, dtype=np.float64)
         gain = 0.05 * float(classes.worth(boxes[None], np.array([list(then.values())])).sum())
         named = dict(zip(pool.names, boxes.tolist(), strict=True))
         row = Row(pool.ids[batch], phi.values[batch], gain, 1e-3, "hindsight", "g", 1, phi.columns, named, then)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, doubt, weakness_of, weigh
+from agent.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, weakness_of, weigh
 from tests.agent.pools import found
 
 
 def described(class_scores: list[list[float]], class_ap: list[float]) -> tuple[dict[str, float], np.ndarray]:
-    rows, expected, _ = weigh(describe(found(class_scores, len(class_ap)))[None], np.array(class_ap))
+    rows, expected = weigh(describe(found(class_scores, len(class_ap)))[None], np.array(class_ap))
     return dict(zip(BOX_COLUMNS, rows[0].tolist(), strict=True)), expected[0]
 
 
@@ -38,15 +38,6 @@ def test_unlikely_boxes_are_not_expected() -> None:
     got, expected = described([[0.6, 0.2], [0.24, 0.1], [0.1, 0.3]], [0.5, 0.5])
     np.testing.assert_allclose(expected, [0.7, 0.5], rtol=1e-6)
     assert got["expected_boxes"] == pytest.approx(1.2)
-
-
-def test_a_doubtful_box_is_one_whose_class_is_easily_mistaken() -> None:
-    np.testing.assert_allclose(doubt(np.array([[0.5, 0.1], [0.2, 0.8], [0.6, 0.6], [0.9, 0.0]])), [0.28, 0.325, 1, 0.1])
-    np.testing.assert_array_equal(doubt(np.array([[0.9], [0.3]])), [1, 1])  # a single class is never mistaken
-    assert len(doubt(np.zeros((0, 3)))) == 0
-    # of the three boxes the last one is not likely: .6 * .4 + .5 * 1, .2 * .4 + .5 * 1
-    _, _, doubtful = weigh(describe(found([[0.6, 0.2], [0.5, 0.5], [0.2, 0.1]]))[None], np.array([0.5, 0.5]))
-    np.testing.assert_allclose(doubtful[0], [0.6 * 0.4 + 0.5, 0.2 * 0.4 + 0.5], rtol=1e-6)
 
 
 @pytest.mark.parametrize("class_scores", [[], [[0.04, 0.01], [0.02, 0.03]]])
@@ -80,7 +71,7 @@ def test_one_summary_serves_any_class_ap() -> None:
     rng = np.random.default_rng(0)
     images = [found(rng.random((boxes, 3)), 3) for boxes in (0, 1, 5, 9)]
     summaries = np.stack([describe(image) for image in images])
-    assert summaries.shape == (4, 4 + 3 * 3)
+    assert summaries.shape == (4, 4 + 2 * 3)
     for class_ap in ([1.0, 1.0, 1.0], [-1.0, 0.4, 0.9]):
         weights = class_weights(np.array(class_ap))
         by_box = [

@@ -14,7 +14,7 @@ from tests.agent.pools import found, pool_of, random_pool
 def raw(pool: Pool) -> np.ndarray:
     kept = [k for k, name in enumerate(pool.columns) if name != "expected_boxes"]
     components = np.pad(pool.standardised, ((0, 0), (0, 8)))[:, :8]
-    return np.hstack([pool.descriptors[:, kept], np.log1p(pool.doubtful), components]).astype(np.float64)
+    return np.hstack([pool.descriptors[:, kept], np.log1p(pool.expected), components]).astype(np.float64)
 
 
 @pytest.mark.parametrize("width", [3, 8, 60])
@@ -24,7 +24,7 @@ def test_columns_are_standardised_over_the_pool(width: int) -> None:
     assert phi.values.dtype == np.float32
     assert phi.values.shape == (3000, len(phi.columns))
     assert phi.columns[:2] == ("max_entropy", "mean_entropy")
-    assert phi.columns[8:12] == ("doubtful_c0", "doubtful_c1", "doubtful_c2", "doubtful_c3")
+    assert phi.columns[8:12] == ("expected_c0", "expected_c1", "expected_c2", "expected_c3")
     assert phi.columns[12:] == tuple(f"component_{k}" for k in range(8))
     rows = raw(pool)
     spread = rows.std(axis=0)
@@ -51,10 +51,10 @@ def test_constant_columns_and_an_empty_pool() -> None:
 def test_other_images_come_into_the_same_space() -> None:
     pool = random_pool(50)
     phi = describe_pool(pool)
-    again = phi.of(pool.descriptors[7:20], pool.doubtful[7:20], pool.standardised[7:20])
+    again = phi.of(pool.descriptors[7:20], pool.expected[7:20], pool.standardised[7:20])
     np.testing.assert_array_equal(again, phi.values[7:20])
-    with pytest.raises(ValueError, match="give the doubtful boxes of the classes that the pool has"):
-        phi.of(pool.descriptors, pool.doubtful[:, :2], pool.standardised)
+    with pytest.raises(ValueError, match="give the expected boxes of the classes that the pool has"):
+        phi.of(pool.descriptors, pool.expected[:, :2], pool.standardised)
 
 
 def test_on_disk_it_is_the_same(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_scan_with_a_real_detector(finds: bool) -> None:
     assert reported == [(2, 5), (4, 5), (5, 5)]
     assert not any(ref() for ref in alive)  # detections are let go
     assert pool.names == NAMES
-    for name in ("ids", "encodings", "descriptors", "expected", "doubtful", "labeled_encodings", "class_ap"):
+    for name in ("ids", "encodings", "descriptors", "expected", "labeled_encodings", "class_ap"):
         np.testing.assert_array_equal(getattr(pool, name), getattr(expected, name), err_msg=name)
     assert (pool.column("expected_boxes") > 0).all() == finds
     assert (pool.column("novelty") > 0).all()

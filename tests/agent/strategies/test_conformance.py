@@ -15,7 +15,7 @@ from agent.reinforce import ReinforceConfig
 from agent.strategies import Pointwise, Ranking, mgral
 from tests.agent.pools import found, on_a_line, pool_of, random_pool
 
-ARRAYS = ("ids", "encodings", "descriptors", "expected", "doubtful", "labeled_encodings", "class_ap")
+ARRAYS = ("ids", "encodings", "descriptors", "expected", "labeled_encodings", "class_ap")
 POOLS: dict[str, Callable[[], Pool]] = {
     "ordinary": lambda: random_pool(25),
     "one class": lambda: random_pool(12, classes=1),

@@ -28,12 +28,12 @@ def measured(pool: Pool, sign: float, count: int = 40) -> Rows:
     """Gains that follow (1) or contradict (-1) the expected boxes of the class that has fewest."""
     rng = np.random.default_rng(0)
     phi = describe_pool(pool)
-    column = phi.columns.index("doubtful_c3")
+    column = phi.columns.index("expected_c3")
     rows = []
     for k in range(count):
         batch = rng.choice(80, BUDGET, replace=False)
         gain = 0.02 + sign * 0.002 * float(phi.values[batch, column].sum()) + 0.0005 * rng.normal()
-        named = dict(zip(pool.names, pool.doubtful[batch].sum(axis=0).tolist(), strict=True))
+        named = dict(zip(pool.names, pool.expected[batch].sum(axis=0).tolist(), strict=True))
         rows.append(
             Row(pool.ids[batch], phi.values[batch], gain, 0.001, "hindsight", f"g{k % 2}", 1, phi.columns, named)
         )
@@ -52,7 +52,7 @@ def test_the_batch_is_the_one_that_measured_gains_call_for(pool: Pool) -> None:
     assert details["rho"] > 0.6
     row = {int(image): k for k, image in enumerate(pool.ids)}
     batch = [row[int(image)] for image in ranking.order[:BUDGET]]
-    value = describe_pool(pool).values[:, describe_pool(pool).columns.index("doubtful_c3")]
+    value = describe_pool(pool).values[:, describe_pool(pool).columns.index("expected_c3")]
     assert value[batch].mean() > 0.7 * np.sort(value)[-BUDGET:].mean()
     best = max(details["gains"][name][0] for name in BASELINES)
     assert details["gains"]["mgral"][0] > best
@@ -70,7 +70,7 @@ def test_every_baseline_is_judged_by_the_same_table_and_the_reason_is_told(pool:
 
 def test_gains_that_nothing_predicts_bring_a_baseline(pool: Pool) -> None:
     """The gains are noise, and there are enough of them to say so."""
-    rng = np.random.default_rng(6)
+    rng = np.random.default_rng(8)
     rows = Rows(
         Row(r.ids, r.phi, 0.02 + 0.01 * rng.normal(), 0.001, r.source, "g", 1, r.columns, r.boxes, r.known)
         for r in measured(pool, 1.0, 150)
