@@ -7,7 +7,6 @@ starter (each child is told by the kernel when its parent dies).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import secrets
 import shutil
@@ -17,12 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import redis
 import requests
 
 from backend.settings import Settings
+from model.processes import end_with_parent
 
 STOP_SECONDS = 8
 LABEL_STUDIO_START_SECONDS = 300  # the first start migrates a database
@@ -188,7 +189,7 @@ class LocalStack:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  one prctl call
+                preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509  one prctl call
             )
 
     def _until(self, name: str, seconds: float, ready: Callable[[], bool]) -> None:
@@ -220,7 +221,3 @@ def attempts(seconds: float, pause: float = 0.2) -> Iterator[float]:
 
 def _workers(url: str) -> set[bytes | str]:
     return set(redis.Redis.from_url(url).smembers("rq:workers"))
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL("libc.so.6").prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
