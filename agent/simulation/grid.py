@@ -168,8 +168,8 @@ def _begin(events: Any, parent: int, threads: int) -> None:
     import numba
     import torch
 
+    numba.set_num_threads(threads)  # and as many as there are cores for torch: so torch is told after it
     torch.set_num_threads(threads)
-    numba.set_num_threads(threads)
 
 
 def _report(run: Run, strategy: str, stage: str, done: int, total: int, **figures: float) -> None:
