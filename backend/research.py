@@ -51,14 +51,16 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
     "--protocol", type=click.Choice(list(PROTOCOLS)), help="Sizes of the literature; other options go before."
 )
 @click.option(
-    "--first-steps", default=0, help="Weight updates of the first training, which all share.  [default: --steps]"
+    "--first-steps",
+    type=int,
+    help="Weight updates of the first training, which all strategies share.  [default: three times --steps with "
+    "--base newest, else --steps]",
 )
 @click.option(
     "--base",
     type=click.Choice(get_args(Base)),
-    default="start",
-    show_default=True,
-    help="What trainings start from: the given weights, the model before, or, as in the product, the one that serves.",
+    help="What trainings start from: the given weights, the model before, or, as in the product, the one that serves.  "
+    "[default: newest; start with a protocol]",
 )
 @click.option(
     "--through-label-studio", is_flag=True, help="Let annotators label in a real Label Studio; implies --base serving."
@@ -81,8 +83,8 @@ def simulate(
     variant_steps: int,
     time_budget: float,
     protocol: str | None,
-    first_steps: int,
-    base: Base,
+    first_steps: int | None,
+    base: Base | None,
     through_label_studio: bool,
     workers: int | None,
 ) -> None:
@@ -107,6 +109,7 @@ def simulate(
     def chosen(value: int | None, name: str, default: int) -> int:
         return value if value is not None else getattr(named, name) if named else default
 
+    begun: Base = "serving" if through_label_studio else base or ("start" if named else "newest")
     try:
         pool, evaluation = open_directory(data).pool_and_evaluation()
         first = chosen(initial, "initial", max(1, len(pool) // 20))
@@ -123,8 +126,8 @@ def simulate(
                 batch=chosen(train_batch, "train_batch", 8),
                 image_size=chosen(image_size, "image_size", 192),
             ),
-            first_steps=first_steps,
-            base="serving" if through_label_studio else base,
+            first_steps=first_steps if first_steps is not None else 3 * steps if begun == "newest" else 0,
+            base=begun,
             plan=PlanConfig(hindsight=hindsight, training=SurrogateConfig(steps=variant_steps)),
             seconds=time_budget,
         )

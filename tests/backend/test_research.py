@@ -88,6 +88,33 @@ def test_a_protocol_runs_on_a_stand_in_of_its_format(
     assert summary["labeled"] == [2, 3]
     about = json.loads((tmp_path / "out" / "simulation.json").read_text())
     assert about["weights"] == PROTOCOLS[protocol].detector
+    assert about["base"] == "start"
+
+
+@pytest.mark.parametrize(
+    ("options", "base", "first_steps"),
+    [
+        ("", "newest", 30),
+        ("--first-steps 7", "newest", 7),
+        ("--base start", "start", 0),
+        ("--base serving", "serving", 0),
+    ],
+)
+def test_trainings_go_on_unless_told_otherwise(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, base: str, first_steps: int
+) -> None:
+    """What the options come to; nothing is trained."""
+    asked: list[SimulationConfig] = []
+
+    def simulate(pool: Dataset, evaluation: Dataset, config: SimulationConfig, *_: object) -> dict:
+        asked.append(config)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("agent.simulation.grid.simulate", simulate)
+    CliRunner().invoke(
+        main, ["simulate", "--data", str(data), "--out", str(tmp_path / "out"), "--steps", "10", *options.split()]
+    )
+    assert (asked[0].base, asked[0].first_steps) == (base, first_steps)
 
 
 def test_the_view_shows_maps_and_how_long_it_takes(capsys: pytest.CaptureFixture) -> None:

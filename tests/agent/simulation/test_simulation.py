@@ -27,7 +27,7 @@ from model.scenes import write_scenes
 
 OPTIONS = (
     "--strategies entropy,mgral --initial 20 --batch 4 --cycles 2 --seeds 0 --image-size 64 --steps 6 "
-    "--hindsight 2 --variant-steps 4 --time-budget 1e6"
+    "--hindsight 2 --variant-steps 4 --time-budget 1e6 --base start"
 )
 CONFIG = SimulationConfig(
     ("entropy", "mgral"),
