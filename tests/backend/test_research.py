@@ -106,7 +106,7 @@ def test_trainings_go_on_unless_told_otherwise(
     """What the options come to; nothing is trained."""
     asked: list[SimulationConfig] = []
 
-    def simulate(pool: Dataset, evaluation: Dataset, config: SimulationConfig, *_: object) -> dict:
+    def simulate(_pool: Dataset, _evaluation: Dataset, config: SimulationConfig, *_: object) -> dict:
         asked.append(config)
         raise ValueError("enough")
 
