@@ -1,0 +1,108 @@
+"""What do batches that raise mAP have in common? Read off the curves that bench.curves left in OUT.
+
+    python -m bench.curves --out OUT
+    python -m bench.what_helps --out OUT        # ten seconds for each set and seed
+
+Strategies under the same seed and cycle differ by their labels alone. Over them mAP is correlated with what the labeled
+images are by the detector that all started from: expected boxes, class by class; how near the pool is to the nearest of
+them; how undecided their boxes were. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
+
+import numpy as np
+
+from agent.class_curves import BETA
+from agent.descriptors import describe
+from agent.reduction import Reduction
+from agent.simulation.config import SimulationConfig
+from agent.simulation.run import Run
+from bench.curves import SETS, STRATEGIES, config_of, data_of
+from model.detector import open_detector
+from model.versions import VersionStore
+
+FEWEST = 4  # strategies under a seed and cycle, to compare them
+
+
+def described(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the pool as the first detector sees it: (n, C) expected boxes, (n,) mean entropy, (n, n) distances."""
+    version = VersionStore(run.start / "versions").serving()
+    assert version is not None
+    found, encodings = zip(*open_detector(version.weights).scan([image.path for image in run.pool.images]), strict=True)
+    rows, classes = np.stack([describe(one) for one in found]), len(run.pool.names)
+    x = np.stack(encodings).astype(np.float32)
+    x = Reduction.fit(x, x[:0]).apply(x).astype(np.float64)
+    squares = np.square(x).sum(axis=1)
+    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0))
+    return rows[:, 4 + classes :], rows[:, 1], distances
+
+
+def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, float]:
+    """What the labeled images of a cycle are."""
+    expected, entropy, distances = known
+    measured = run.measured(cycle)
+    assert measured is not None
+    row = {image.id: k for k, image in enumerate(run.pool.images)}
+    held = {image.id: image.class_ids for image in run.pool.images}
+    first = run.initial()
+    labeled = [row[k] for k in measured["labeled"]]
+    added = [row[k] for k in measured["labeled"] if k not in set(first)]
+    seen = np.bincount(np.concatenate([held[k] for k in first]), minlength=expected.shape[1])
+    boxes = seen + expected[added].sum(axis=0)
+    return {
+        "boxes by class": -float(((boxes + 1) ** -BETA).sum()),
+        "coverage": -float(distances[:, labeled].min(axis=1).mean()),
+        "entropy": float(entropy[added].mean()),
+    }
+
+
+def correlations(runs: Sequence[Run], config: SimulationConfig) -> dict[str, float]:
+    """Mean over seeds and cycles of the correlation over strategies."""
+    found: dict[str, list[float]] = {}
+    for seed in config.seeds:
+        mine = [run for run in runs if run.seed == seed]
+        if not mine or not mine[0].start.exists():
+            continue
+        known = described(mine[0])
+        for cycle in range(1, config.cycles + 1):
+            done = [(run, m["map"]) for run in mine if (m := run.measured(cycle)) is not None]
+            if len(done) < FEWEST:
+                continue
+            told = [about(run, cycle, known) for run, _ in done]
+            for name in told[0]:
+                x, y = [one[name] for one in told], [score for _, score in done]
+                found.setdefault(name, []).append(float(np.corrcoef(x, y)[0, 1]))
+    return {name: round(float(np.mean(values)), 2) for name, values in found.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.what_helps", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--seeds", default="0,1,2")
+    options = parser.parse_args(arguments)
+    seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    figures = {}
+    for name in options.sets.split(","):
+        config = config_of(name, STRATEGIES, seeds)
+        pool, evaluation = data_of(name, options.out)
+        runs = [
+            Run(options.out / name, pool, evaluation, config, strategy, seed)
+            for seed in seeds
+            for strategy in STRATEGIES
+        ]
+        figures[name] = correlations(runs, config)
+        print(f"{name:10}" + "".join(f"{key}: {value:+.2f}   " for key, value in figures[name].items()), flush=True)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
