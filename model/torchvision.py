@@ -13,7 +13,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2.functional import normalize
 
 from model.detector import FitConfig, WeightsError
-from model.network import Boxes, NetworkDetector, reduced, whole
+from model.network import Boxes, NetworkDetector
 from model.torchvision_architectures import ARCHITECTURES
 from model.torchvision_heads import candidates, loss, suppress
 from model.training import Sample
@@ -130,13 +130,12 @@ class TorchvisionDetector(NetworkDetector):
     def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
         """See `NetworkDetector.loss`."""
         if levels is None:
-            with reduced():
-                levels = self.levels(torch.stack([picture for picture, *_ in samples]))
+            levels = self.levels(torch.stack([picture for picture, *_ in samples]))
         targets = [
             {"boxes": boxes.to(self.device).float(), "labels": labels.to(self.device) + self.background}
             for _, boxes, labels in samples
         ]
-        return loss(self.module, whole(levels), targets, self.image_size) * len(samples)
+        return loss(self.module, levels, targets, self.image_size) * len(samples)
 
     def by_class(self, key: str, value: torch.Tensor) -> torch.Tensor | None:
         """See `NetworkDetector.by_class`."""
