@@ -22,6 +22,7 @@ from model.versions import Version, VersionError, VersionStore
 log = logging.getLogger(__name__)
 
 TRAINED_ON = "trained_on.json"
+KEPT = "learned.json"
 
 
 @dataclass(frozen=True)
@@ -73,40 +74,50 @@ def learn(
     Raises:
         ValueError: there is no box to learn from.
     """
-    kept = folder / "learned.json"
     key = hashlib.sha256(f"{labeled.fingerprint()} {fit}".encode()).hexdigest()
-    try:
-        body = json.loads(kept.read_bytes())
-        if body.pop("key") == key:
-            version, before = store.get(body.pop("version")), store.get(body.pop("serving"))
-            log.info("version %s was trained before the cycle was interrupted: going on with it", version.name)
-            return Learned(
-                version=version,
-                detector=open_detector(version.weights),
-                metrics=Metrics(**version.metrics) if version.metrics else None,
-                before=Metrics(**body.pop("before")) if body["before"] else body.pop("before"),
-                earlier=trained_on(store, before, open_detector(before.weights)),
-                gain=tuple(body.pop("gain")) if body["gain"] else body.pop("gain"),
-                **body,
-            )
-    except (FileNotFoundError, VersionError):
-        pass
+    if (before_crash := _recall(folder, key, store)) is not None:
+        return before_crash
     for path in folder.iterdir():
         if path.name != "images":
             remove(path)
-    learned = _learn(store, serving, detector, labeled, fit, watch, start)
-    body = {
-        "key": key,
-        "version": learned.version.name,
-        "serving": serving.name,
-        "promote": learned.promote,
-        "before": learned.before.to_dict() if learned.before else None,
-        "reason": learned.reason,
-        "seconds": learned.seconds,
-        "updates": learned.updates,
-        "gain": learned.gain,
-    }
-    write_file(kept, json.dumps(body).encode())
+    train, holdout = labeled.holdout()
+    possible = has_boxes(train) and has_boxes(holdout)
+    log.info("training on %d images, holdout of %d", len(train), len(holdout))
+    learning = train if possible else labeled
+    began = time.monotonic()
+    student = (start or detector).fit(learning, fit, report=partial(watch, "train"))
+    seconds = time.monotonic() - began
+    labels = {name: name for name in labeled.names}
+    metrics = before = delta = None
+    if possible:
+        metrics, table = _score(student, labels, holdout, partial(watch, "evaluate"))
+        before, other = _score(detector, serving.label_map, holdout, partial(watch, "evaluate the serving model"))
+        delta = table.delta(other, rng=fit.seed)
+    promote, reason = decide(metrics, before, delta)
+    version = store.add(
+        student,
+        metrics=metrics.to_dict() if metrics else None,
+        label_map=labels,
+        fingerprint=labeled.fingerprint(),
+        parent=serving.name,
+        images=len(labeled),
+        note=reason,
+    )
+    store.write(version.name, TRAINED_ON, json.dumps([image.id for image in learning.images]).encode())
+    updates = fit.passes(len(learning)) * -(-len(learning) // fit.batch)
+    learned = Learned(
+        version,
+        student,
+        promote,
+        metrics,
+        before,
+        reason,
+        seconds,
+        updates,
+        trained_on(store, serving, detector),
+        (delta.map.value, delta.map.error) if delta else None,
+    )
+    _keep(folder, key, serving, learned)
     return learned
 
 
@@ -139,52 +150,41 @@ def decide(new: Metrics | None, serving: Metrics | None, delta: Delta | None) ->
     return True, f"promoted, {'better' if delta.better else 'not surely better'}: {held}"
 
 
-def _learn(
-    store: VersionStore,
-    serving: Version,
-    detector: Detector,
-    labeled: Dataset,
-    fit: FitConfig,
-    watch: Watch,
-    start: Detector | None,
-) -> Learned:
-    train, holdout = labeled.holdout()
-    possible = has_boxes(train) and has_boxes(holdout)
-    log.info("training on %d images, holdout of %d", len(train), len(holdout))
-    learning = train if possible else labeled
-    began = time.monotonic()
-    student = (start or detector).fit(learning, fit, report=partial(watch, "train"))
-    seconds = time.monotonic() - began
-    labels = {name: name for name in labeled.names}
-    metrics = before = delta = None
-    if possible:
-        metrics, table = _score(student, labels, holdout, partial(watch, "evaluate"))
-        before, other = _score(detector, serving.label_map, holdout, partial(watch, "evaluate the serving model"))
-        delta = table.delta(other, rng=fit.seed)
-    promote, reason = decide(metrics, before, delta)
-    version = store.add(
-        student,
-        metrics=metrics.to_dict() if metrics else None,
-        label_map=labels,
-        fingerprint=labeled.fingerprint(),
-        parent=serving.name,
-        images=len(labeled),
-        note=reason,
-    )
-    store.write(version.name, TRAINED_ON, json.dumps([image.id for image in learning.images]).encode())
-    updates = fit.passes(len(learning)) * -(-len(learning) // fit.batch)
+def _recall(folder: Path, key: str, store: VersionStore) -> Learned | None:
+    """What `_keep` kept under the same key; None where there is nothing, or its versions are gone."""
+    try:
+        body = json.loads((folder / KEPT).read_bytes())
+        if body.pop("key") != key:
+            return None
+        version, before = store.get(body.pop("version")), store.get(body.pop("serving"))
+    except (FileNotFoundError, VersionError):
+        return None
+    log.info("version %s was trained before the cycle was interrupted: going on with it", version.name)
     return Learned(
-        version,
-        student,
-        promote,
-        metrics,
-        before,
-        reason,
-        seconds,
-        updates,
-        trained_on(store, serving, detector),
-        (delta.map.value, delta.map.error) if delta else None,
+        version=version,
+        detector=open_detector(version.weights),
+        metrics=Metrics(**version.metrics) if version.metrics else None,
+        before=Metrics(**body.pop("before")) if body["before"] else body.pop("before"),
+        earlier=trained_on(store, before, open_detector(before.weights)),
+        gain=tuple(body.pop("gain")) if body["gain"] else body.pop("gain"),
+        **body,
     )
+
+
+def _keep(folder: Path, key: str, serving: Version, learned: Learned) -> None:
+    """Write down what training gave, beside what the version itself holds."""
+    body = {
+        "key": key,
+        "version": learned.version.name,
+        "serving": serving.name,
+        "promote": learned.promote,
+        "before": learned.before.to_dict() if learned.before else None,
+        "reason": learned.reason,
+        "seconds": learned.seconds,
+        "updates": learned.updates,
+        "gain": learned.gain,
+    }
+    write_file(folder / KEPT, json.dumps(body).encode())
 
 
 def _score(

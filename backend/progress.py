@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class Progress:
-    """Writes a job's progress into its `meta`, at most twice a second. Calling it is an `model.progress.Watch`.
+    """Writes a job's progress into its `meta`, at most twice a second. Calling it is a `model.progress.Watch`.
 
     `stages` are the stages with their usual share of the time, from which the share done and the time left follow.
     """

@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from unittest.mock import patch
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
@@ -35,19 +36,19 @@ def update_seconds(image_size: int, batch: int, repeat: int) -> dict[str, float]
     detector = open_detector("starter")
     assert isinstance(detector, NetworkDetector)
     detector.image_size = image_size
-    full = patch("model.yolo.reduced", lambda: torch.autocast("cpu", enabled=False))
+    types: dict[str, AbstractContextManager] = {
+        "float32": patch("model.yolo.reduced", lambda: torch.autocast("cpu", enabled=False)),
+        "bfloat16": nullcontext(),
+    }
     with tempfile.TemporaryDirectory() as directory:
         scenes = Samples(write_scenes(directory, batch, 0), image_size, cached=True)
         samples = [scenes[k] for k in range(batch)]
-    learners = {name: Learner(detector, learning_rate=RATE, frozen=False) for name in ("float32", "bfloat16")}
+    learners = {name: Learner(detector, learning_rate=RATE, frozen=False) for name in types}
     taken: dict[str, list[float]] = {name: [] for name in learners}
     for _ in range(repeat + 1):  # the first is to warm up
         for name, learner in learners.items():
             began = time.perf_counter()
-            if name == "float32":
-                with full:
-                    loss = learner.loss(samples)
-            else:
+            with types[name]:
                 loss = learner.loss(samples)
             learner.update(loss, 1.0, 0.9)
             taken[name].append(time.perf_counter() - began)
