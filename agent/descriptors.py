@@ -8,11 +8,8 @@ from model.detections import Detections
 
 SCORE_FLOOR = 0.05
 """Boxes that score less do not count. A detector emits them by the hundred on any picture, and they would drown every
-mean and every sum; 0.05 is the cut of PPAL and the default of torchvision's detectors."""
-
-LIKELY = 0.25
-"""Boxes that score less are no expected boxes: a sum over the many that are almost surely none says little. It is the
-threshold from which on annotators are shown boxes. Measured in docs/METHOD.md."""
+mean and every sum; 0.05 is the cut of PPAL and the default of torchvision's detectors. With a higher one expected boxes
+say less of the boxes that are there, of rare classes above all (docs/METHOD.md)."""
 
 BOX_COLUMNS = ("max_entropy", "mean_entropy", "weighted_entropy", "least_confidence", "margin", "expected_boxes")
 
@@ -50,8 +47,7 @@ def describe(detections: Detections) -> np.ndarray:
 
     Returns:
         (4 + 2 C,) float64: max_entropy, mean_entropy, least_confidence and margin, as `weigh` explains them; for each
-        class the sum of H(p1) over its boxes; for each class the expected boxes, the sum of its scores over the boxes
-        of at least LIKELY.
+        class the sum of H(p1) over its boxes; for each class the expected boxes, the sum of its scores over the boxes.
     """
     kept = detections.above(SCORE_FLOOR)
     p = kept.class_scores.astype(np.float64)
@@ -63,7 +59,7 @@ def describe(detections: Detections) -> np.ndarray:
     margin = ranked[:, -1] - ranked[:, -2] if classes > 1 else ranked[:, -1]
     per_class = np.bincount(kept.class_ids, weights=binary_entropy(kept.scores), minlength=classes)
     whole = [entropy.max(), entropy.mean(), 1.0 - float(kept.scores.max()), margin.mean()]
-    return np.concatenate([whole, per_class, p[kept.scores >= LIKELY].sum(axis=0)])
+    return np.concatenate([whole, per_class, p.sum(axis=0)])
 
 
 def weigh(summaries: np.ndarray, class_ap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +81,7 @@ def weigh(summaries: np.ndarray, class_ap: np.ndarray) -> tuple[np.ndarray, np.n
             the floor in almost every image and tells none apart.
         margin: mean over boxes of p1 - p2, the 1-vs-2 margin averaged over the image as in Brust et al. (VISAPP 2019,
             without their square); small means that two classes compete, or that neither is likely.
-        expected_boxes: sum over classes and the boxes of at least LIKELY of p.
+        expected_boxes: sum of p over classes and boxes.
 
         An image without such a box has nothing to be unsure of: 0 everywhere, and a margin of 1.
     """

@@ -39,7 +39,7 @@ class Pool:
             weakness: expected boxes weighted by 1 - AP of their class.
             Distances are Euclidean between `standardised` encodings.
         columns: the K names.
-        expected: (n, C) float32, expected boxes per class: the sum of the class's score over the image's likely boxes.
+        expected: (n, C) float32, expected boxes per class: the sum of the class's score over the image's boxes.
         names: the C class names.
         labeled_encodings: (m, D), of the images already labeled, by the same detector.
         class_ap: (C,) float64, AP of each class on the holdout, -1 where unknown.

@@ -29,7 +29,7 @@ from model.detector import Detector, Picture
 from model.progress import Report, silent
 
 META, INDEX, ENCODINGS, SUMMARIES = "store.json", "index.bin", "encodings.bin", "summaries.bin"
-FORMAT = 3  # raised whenever what a row holds changes
+FORMAT = 4  # raised whenever what a row holds changes
 ENTRY = np.dtype([("id", "<i8"), ("key", "<u8", 2)])
 RUN = 256  # rows read under one mapping: scattered ones each keep 64 kB of their file in memory until it goes
 BLOCK = 256  # images between two commits: some seconds of a detector's work

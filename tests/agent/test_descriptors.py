@@ -34,10 +34,10 @@ def test_boxes_under_the_floor_do_not_count() -> None:
     assert described([[0.6, 0.2], [0.05, 0.01]], [0.5, 0.5])[0] != described([[0.6, 0.2]], [0.5, 0.5])[0]
 
 
-def test_unlikely_boxes_are_not_expected() -> None:
-    got, expected = described([[0.6, 0.2], [0.24, 0.1], [0.1, 0.3]], [0.5, 0.5])
-    np.testing.assert_allclose(expected, [0.7, 0.5], rtol=1e-6)
-    assert got["expected_boxes"] == pytest.approx(1.2)
+def test_doubtful_boxes_are_expected_as_far_as_they_score() -> None:
+    got, expected = described([[0.6, 0.2], [0.24, 0.1], [0.04, 0.01]], [0.5, 0.5])
+    np.testing.assert_allclose(expected, [0.84, 0.3], rtol=1e-6)
+    assert got["expected_boxes"] == pytest.approx(1.14)
 
 
 @pytest.mark.parametrize("class_scores", [[], [[0.04, 0.01], [0.02, 0.03]]])
