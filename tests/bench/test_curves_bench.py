@@ -1,0 +1,63 @@
+"""The benchmark of the curves and what is read off it run from end to end, on a few scenes and some updates."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import curves, expected_boxes, what_helps
+from model.detections import Detections
+
+STRATEGIES = "random,weakness,entropy,margin"
+
+
+@pytest.mark.timeout(200)
+def test_curves_and_what_is_read_off_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {
+        "SETS": {"scenes": curves.Sizes(12, 6)},
+        "SCENES": 50,
+        "SCENES_POOL": 30,
+        "CYCLES": 1,
+        "IMAGE_SIZE": 64,
+        "FIRST_UPDATES": 40,
+        "UPDATES": 8,
+    }
+    for name, value in small.items():
+        monkeypatch.setattr(curves, name, value)
+    monkeypatch.setattr(expected_boxes, "CYCLES", 1)
+    options = ["--out", str(tmp_path), "--sets", "scenes", "--seeds", "0"]
+
+    def told() -> dict:
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    curves.main([*options, "--strategies", STRATEGIES, "--workers", "1"])
+    figures = told()
+    assert list(figures["sets"]["scenes"]["strategies"]) == STRATEGIES.split(",")
+    assert figures["sets"]["scenes"]["labeled"] == [12, 18]
+    assert figures["area_over_random"].keys() == {"weakness", "entropy", "margin"}
+    what_helps.main(options)
+    helped = told()["scenes"]
+    assert helped.keys() == {"boxes by class", "coverage", "entropy"}
+    assert all(-1 <= value <= 1 for value in helped.values())
+    expected_boxes.main(options)
+    found = told()
+    assert found.keys() == {"scenes, seed 0, cycle 0", "scenes, seed 0, cycle 1"}
+    assert all(-1 <= on["total"] <= 1 for cuts in found.values() for on in cuts.values())
+
+
+def test_agreement_by_hand() -> None:
+    truth = np.array([[0, 0], [1, 0], [2, 0]])
+
+    def found(*scores: float) -> Detections:
+        columns = np.array([[score, 0.0] for score in scores], np.float32).reshape(-1, 2)
+        boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (len(scores), 1))
+        return Detections(boxes, columns[:, 0], np.zeros(len(scores), np.int64), columns, (10, 10))
+
+    pictures = [found(0.2, 0.2, 0.2), found(0.4), found(0.4, 0.3)]
+    assert expected_boxes.agreement(pictures, truth, 0.25) == pytest.approx((1.0, 1.0))
+    assert expected_boxes.agreement(pictures, truth, 0.05) == pytest.approx((0.5, 0.5))
