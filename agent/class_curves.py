@@ -1,8 +1,9 @@
 """Learning curves of classes: what more boxes of a class are worth, by how many were learned from already.
 
-mAP is a mean over classes, and a class is learned along a power law of its examples: the hundredth box of a class
-teaches less than the tenth, and a class with two boxes gains most. This is what is known of a batch before any gain was
-measured, from its expected boxes alone.
+The odds of a class's AP grow as a power of its boxes: AP(n) = 1 / (1 + (h / (n + 1))^GAMMA), where h is the number of
+boxes at which AP is one half. So a box is worth nearly the same in every class until the class is half learned, and
+less and less from there on. This is what is known of a batch before any gain was measured, from its expected boxes
+alone.
 """
 
 from __future__ import annotations
@@ -13,9 +14,18 @@ import numpy as np
 
 from agent.phi import EXPECTED, Phi
 
-BETA = 0.5
-"""Exponent of the power law: error falls as n^-BETA. Hestness et al. (arXiv 1712.00409) measured 0.07 to 0.5 in other
-tasks; from 0.3 to 1 it hardly changes the order of batches (docs/METHOD.md)."""
+GAMMA = 0.8
+"""Exponent of the power law of the odds: AP rises by GAMMA AP (1 - AP) for every e-fold of boxes. The slope of AP over
+log(boxes) against AP (1 - AP), between strategies at the same number of labeled images, was 0.75 to 0.96
+(`python -m bench.what_helps`). Before, the error fell as n^-1/2 and the rarest class gained most; that ordered what
+strategies had reached on scenes with a correlation of .21, the odds with .72 (docs/RESULTS.md)."""
+
+BELIEVED = 10.0
+"""Boxes of a class in the holdout from which on its own AP says more of it than the mean of all classes."""
+
+HOLDOUT = 0.2  # share of the labeled images, and so of their boxes, that AP is measured on
+UNKNOWN_AP = 0.1  # mean of the classes, where none was measured
+LOWEST_AP, HIGHEST_AP = 0.005, 0.99  # what an estimate is kept between: the odds of 0 and 1 have no power law
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +37,7 @@ class ClassCurves:
         centre, scale: (C,) of these columns, as in `Phi`.
         known: (C,) boxes that were learned from already.
         usual: (C,) mean expected boxes of an image of the pool.
+        half: (C,) boxes at which a class's AP is one half.
     """
 
     columns: np.ndarray
@@ -34,19 +45,22 @@ class ClassCurves:
     scale: np.ndarray
     known: np.ndarray
     usual: np.ndarray
+    half: np.ndarray
 
     @classmethod
-    def of(cls, phi: Phi, expected: np.ndarray, known: np.ndarray) -> ClassCurves:
-        """For a pool described by `phi`, with (n, C) expected boxes, beside labeled images with (C,) boxes."""
+    def of(cls, phi: Phi, expected: np.ndarray, known: np.ndarray, class_ap: np.ndarray) -> ClassCurves:
+        """For a pool described by `phi`, with (n, C) expected boxes, beside labeled images with (C,) boxes, from which
+        the classes reached `class_ap` (C,), -1 where unknown."""
         columns = np.array([k for k, name in enumerate(phi.columns) if name.startswith(EXPECTED)], np.int64)
         usual = expected.mean(axis=0, dtype=np.float64) if len(expected) else np.zeros(len(columns))
-        return cls(columns, phi.centre[columns], phi.scale[columns], np.asarray(known, np.float64), usual)
+        known = np.asarray(known, np.float64)
+        return cls(columns, phi.centre[columns], phi.scale[columns], known, usual, half_learned(class_ap, known))
 
     @classmethod
     def none(cls) -> ClassCurves:
         """No classes: where nothing is known of boxes."""
         empty = np.zeros(0)
-        return cls(np.zeros(0, np.int64), empty, empty, empty, empty)
+        return cls(np.zeros(0, np.int64), empty, empty, empty, empty, empty)
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -58,9 +72,35 @@ class ClassCurves:
         return np.maximum(np.expm1(logs), 0.0)
 
     def worth(self, boxes: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
-        """(E, C) what batches with so many boxes (E, C) add: (k + 1)^-BETA - (k + 1 + boxes)^-BETA.
+        """(E, C) what batches with so many boxes (E, C) add to the AP of each class.
 
-        Concave in the boxes, 0 without any. `known` (E, C) is k; left out, what the pool's labeled images hold.
+        Concave in the boxes, as GAMMA < 1; 0 without any. `known` (E, C) are the boxes learned from before; left out,
+        what the pool's labeled images hold.
         """
-        before = 1.0 + (self.known if known is None else known)
-        return before**-BETA - (before + np.maximum(boxes, 0.0)) ** -BETA
+        before = self.known if known is None else known
+        return curve(before + np.maximum(boxes, 0.0), self.half) - curve(before, self.half)
+
+
+def curve(boxes: np.ndarray, half: np.ndarray) -> np.ndarray:
+    """AP after so many boxes of classes that reach one half at `half`; both broadcast."""
+    return 1.0 / (1.0 + (half / (boxes + 1.0)) ** GAMMA)
+
+
+def half_learned(class_ap: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(C,) boxes at which each class reaches AP one half, from the AP (C,) that it has, -1 where unknown, and the boxes
+    (C,) that it was learned from.
+
+    A class's AP is the mean of what was measured, weighted by the boxes that it was measured on, and of what all
+    classes have in common, weighted by BELIEVED: one `half` under which their mean AP is the measured one.
+    """
+    measured = class_ap >= 0
+    mean = float(class_ap[measured].mean()) if measured.any() else UNKNOWN_AP
+    mean = float(np.clip(mean, LOWEST_AP, HIGHEST_AP))
+    seen = known[measured] if measured.any() else known
+    low, high = -10.0, 30.0  # of the logarithm of the common half; the mean AP falls with it
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if curve(seen, np.exp(middle)).mean() > mean else (low, middle)
+    share = np.where(measured, HOLDOUT * known / (HOLDOUT * known + BELIEVED), 0.0)
+    ap = np.clip(share * class_ap + (1 - share) * curve(known, np.exp(low)), LOWEST_AP, HIGHEST_AP)
+    return (known + 1.0) * (1.0 / ap - 1.0) ** (1.0 / GAMMA)

@@ -55,7 +55,7 @@ def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Gener
     """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`."""
     known = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    return choose(measured, phi, ClassCurves.of(phi, pool.expected, known), rng)
+    return choose(measured, phi, ClassCurves.of(phi, pool.expected, known, pool.class_ap), rng)
 
 
 def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from agent import unrolled
 from agent.gain import GainModel
+from agent.unrolled import LARGEST_SCORE
 
 HIDDEN = 32
 CANDIDATES = 4  # images that compete for one place in the batch
@@ -22,7 +24,6 @@ LONGEST = 256  # images of one sequence, at most
 KAPPA = 0.25
 """Standard deviations by which a batch's estimated gain is discounted. With 1 the agent shunned every unusual image:
 its batches were worth less than the best baseline's by the very table that it had learned from (docs/METHOD.md)."""
-LARGEST_SCORE = 10.0  # scores are bounded softly, so that sampling never freezes (Bello et al., 2017)
 FINALS = 32  # shuffled sequences of the last candidates, each of which proposes a batch
 GROUP = 1024  # sequences scored at once: 26 MB of descriptions with 25 columns
 
@@ -45,15 +46,8 @@ class Policy(torch.nn.Module):
 
     def forward(self, phi: torch.Tensor) -> torch.Tensor:
         """(E, T) scores of E sequences of T images, from their descriptions (E, T, F)."""
-        state = None
-        decision = phi.new_zeros(len(phi), 2)
-        scores = []
-        for image in phi.unbind(dim=1):
-            state = self.cell(torch.cat([image, decision], dim=1), state)
-            score = LARGEST_SCORE * self.decode(state[0])
-            decision = torch.cat([score, score.sigmoid()], dim=1)
-            scores.append(score)
-        return torch.cat(scores, dim=1)
+        hidden, out = self.decode[0], self.decode[2]
+        return unrolled.scores(phi, unrolled.Weights.of(self.cell, hidden, out))
 
 
 class Pointwise(Policy):

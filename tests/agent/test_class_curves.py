@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.cells import Cells
-from agent.class_curves import ClassCurves
+from agent.class_curves import ClassCurves, curve, half_learned
 from agent.gain_fit import fit_gains, in_basis
 from agent.gain_rows import Row, Rows
 from agent.gain_table import GainTable
@@ -21,17 +21,55 @@ def pool() -> Pool:
     return random_pool(60)
 
 
-def test_the_power_law_by_hand(pool: Pool) -> None:
-    classes = ClassCurves.of(describe_pool(pool), pool.expected, np.array([0.0, 3.0, 99.0, 8.0]))
-    got = classes.worth(np.array([[3.0, 5.0, 300.0, 0.0]]))
-    np.testing.assert_allclose(got, [[1 - 1 / 2, 1 / 2 - 1 / 3, 0.1 - 0.05, 0.0]])
-    known = np.array([[8.0, 8.0, 8.0, 8.0]])
-    np.testing.assert_allclose(classes.worth(np.array([[0.0, 7.0, 0.0, 0.0]]), known), [[0, 1 / 3 - 1 / 4, 0, 0]])
+def test_the_power_law_of_the_odds_by_hand() -> None:
+    # 31 boxes more than the one that everything counts as: 32^0.8 = 16
+    np.testing.assert_allclose(curve(np.array([0.0, 31.0]), np.array([1.0, 1.0])), [1 / 2, 16 / 17])
+    np.testing.assert_allclose(curve(np.array([31.0]), np.array([32.0])), [1 / 2])
+
+
+def test_what_boxes_add_is_the_rise_of_the_curve(pool: Pool) -> None:
+    known = np.array([0.0, 3.0, 99.0, 8.0])
+    classes = ClassCurves.of(describe_pool(pool), pool.expected, known, np.full(4, -1.0))
+    boxes = np.array([[3.0, 5.0, 300.0, 0.0]])
+    wanted = curve(known + boxes, classes.half) - curve(known, classes.half)
+    np.testing.assert_allclose(classes.worth(boxes), wanted)
+    assert classes.worth(boxes)[0, 3] == 0
+    other = np.array([[8.0, 8.0, 8.0, 8.0]])
+    np.testing.assert_allclose(
+        classes.worth(boxes, other), curve(other + boxes, classes.half) - curve(other, classes.half)
+    )
+
+
+def test_the_tenth_box_is_worth_less_than_the_first(pool: Pool) -> None:
+    classes = ClassCurves.of(describe_pool(pool), pool.expected, np.array([0.0, 3.0, 30.0, 300.0]), np.full(4, -1.0))
+    added = np.diff(classes.worth(np.arange(200.0)[:, None].repeat(4, axis=1)), axis=0)
+    assert (added > 0).all()
+    assert (np.diff(added, axis=0) < 0).all()
+
+
+def test_all_classes_have_the_half_under_which_their_mean_ap_is_the_measured_one() -> None:
+    known = np.array([2.0, 10.0, 40.0])
+    half = half_learned(curve(known, np.full(3, 25.0)), known)
+    np.testing.assert_allclose(half, 25, rtol=1e-6)
+
+
+def test_a_measured_ap_counts_by_the_boxes_behind_it() -> None:
+    """Of two classes with AP 0.1 and 0.9 and as many boxes: with few boxes they are taken for alike, with many not."""
+    few, many = (half_learned(np.array([0.1, 0.9]), np.full(2, count)) for count in (5.0, 5000.0))
+    assert few[0] / few[1] < 1.5
+    np.testing.assert_allclose(curve(np.full(2, 5000.0), many), [0.1, 0.9], atol=0.01)
+
+
+@pytest.mark.parametrize("ap", [-1.0, 0.0, 1.0])
+def test_what_is_not_known_of_classes_breaks_nothing(ap: float) -> None:
+    half = half_learned(np.full(3, ap), np.array([0.0, 1.0, 1e6]))
+    assert np.isfinite(half).all()
+    assert (half > 0).all()
 
 
 def test_boxes_are_read_back_from_a_description(pool: Pool) -> None:
     phi = describe_pool(pool)
-    classes = ClassCurves.of(phi, pool.expected, np.zeros(4))
+    classes = ClassCurves.of(phi, pool.expected, np.zeros(4), pool.class_ap)
     np.testing.assert_allclose(classes.boxes(phi.values), pool.expected, atol=1e-4)
     np.testing.assert_allclose(classes.usual, pool.expected.mean(axis=0), rtol=1e-5)
 
@@ -39,7 +77,7 @@ def test_boxes_are_read_back_from_a_description(pool: Pool) -> None:
 def test_with_nothing_measured_a_batch_of_a_rare_class_is_worth_more(pool: Pool) -> None:
     phi = describe_pool(pool)
     known = np.array([400.0, 400.0, 400.0, 0.0])
-    classes = ClassCurves.of(phi, pool.expected, known)
+    classes = ClassCurves.of(phi, pool.expected, known, pool.class_ap)
     rng = np.random.default_rng(0)
     table = GainTable.on([], Cells.fit(phi.values, rng, 8, phi.columns), classes, rng, len(phi.columns), 20)
     rare = np.argsort(-pool.expected[:, 3])[:8]
@@ -52,7 +90,7 @@ def test_measured_rows_are_taken_with_what_was_known_then(pool: Pool) -> None:
     """Gains that follow the power law at the time of the measurement, with other counts than now, fit it exactly."""
     phi = describe_pool(pool)
     rng = np.random.default_rng(1)
-    classes = ClassCurves.of(phi, pool.expected, np.full(4, 200.0))
+    classes = ClassCurves.of(phi, pool.expected, np.full(4, 200.0), pool.class_ap)
     then = dict(zip(pool.names, [2.0, 40.0, 5.0, 0.0], strict=True))
     rows = []
     for _ in range(40):
@@ -74,7 +112,7 @@ def test_noise_does_not_overturn_what_is_known() -> None:
     pool = random_pool(120)
     phi = describe_pool(pool)
     known = np.array([20.0, 5.0, 40.0, 10.0])
-    classes = ClassCurves.of(phi, pool.expected, known)
+    classes = ClassCurves.of(phi, pool.expected, known, pool.class_ap)
     then = dict(zip(pool.names, known.tolist(), strict=True))
     kept = []
     for seed in range(8):

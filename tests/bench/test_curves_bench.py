@@ -42,7 +42,8 @@ def test_curves_and_what_is_read_off_them(
     assert figures["area_over_random"].keys() == {"weakness", "entropy", "margin"}
     what_helps.main(options)
     helped = told()["scenes"]
-    assert helped.keys() == {"boxes by class", "coverage", "entropy"}
+    laws = {f"{law}, {kind}" for law in ("all", "rare", "odds") for kind in ("true", "expected")}
+    assert helped.keys() == {*laws, "coverage", "entropy"}
     assert all(-1 <= value <= 1 for value in helped.values())
     expected_boxes.main(options)
     found = told()

@@ -1,0 +1,65 @@
+"""The recurrence written out: its values are torch's own cell's, its gradients those of finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agent.unrolled import LARGEST_SCORE, Weights, scores
+
+
+class Plain(torch.nn.Module):
+    """The policy of the paper as torch's modules and automatic differentiation have it."""
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.cell = torch.nn.LSTMCell(features + 2, size)
+        self.hidden, self.out = torch.nn.Linear(size, size), torch.nn.Linear(size, 1)
+
+    def forward(self, phi: torch.Tensor) -> torch.Tensor:
+        state, decision, found = None, phi.new_zeros(len(phi), 2), []
+        for image in phi.unbind(dim=1):
+            state = self.cell(torch.cat([image, decision], dim=1), state)
+            score = LARGEST_SCORE * torch.tanh(self.out(torch.relu(self.hidden(state[0]))))
+            decision = torch.cat([score, score.sigmoid()], dim=1)
+            found.append(score)
+        return torch.cat(found, dim=1)
+
+    def unrolled(self, phi: torch.Tensor) -> torch.Tensor:
+        return scores(phi, Weights.of(self.cell, self.hidden, self.out))
+
+
+@pytest.fixture
+def plain() -> Plain:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        return Plain(5, 8).double()
+
+
+@pytest.fixture
+def phi() -> torch.Tensor:
+    return torch.randn(3, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def test_scores_are_those_of_torchs_own_cell(plain: Plain, phi: torch.Tensor) -> None:
+    torch.testing.assert_close(plain.unrolled(phi), plain(phi))
+
+
+def test_without_a_gradient_the_scores_are_the_same(plain: Plain, phi: torch.Tensor) -> None:
+    with torch.no_grad():
+        kept_nothing = plain.unrolled(phi)
+    torch.testing.assert_close(kept_nothing, plain(phi))
+
+
+def test_the_gradient_of_every_weight_is_automatic_differentiations(plain: Plain, phi: torch.Tensor) -> None:
+    weights = torch.randn(3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    wanted = torch.autograd.grad((plain(phi) * weights).sum(), list(plain.parameters()))
+    found = torch.autograd.grad((plain.unrolled(phi) * weights).sum(), list(plain.parameters()))
+    for name, ours, theirs in zip(dict(plain.named_parameters()), found, wanted, strict=True):
+        assert theirs.abs().max() > 0, name
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_gradients_equal_finite_differences(plain: Plain, phi: torch.Tensor) -> None:
+    weights = [w.detach().requires_grad_(True) for w in Weights.of(plain.cell, plain.hidden, plain.out)]
+    assert torch.autograd.gradcheck(lambda *w: scores(phi[:2, :4], Weights(*w)), weights)
