@@ -46,8 +46,7 @@ class Policy(torch.nn.Module):
 
     def forward(self, phi: torch.Tensor) -> torch.Tensor:
         """(E, T) scores of E sequences of T images, from their descriptions (E, T, F)."""
-        hidden, out = self.decode[0], self.decode[2]
-        return unrolled.scores(phi, unrolled.Weights.of(self.cell, hidden, out))
+        return unrolled.scores(phi, unrolled.Weights.of(self.cell, self.decode))
 
 
 class Pointwise(Policy):

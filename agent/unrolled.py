@@ -8,7 +8,7 @@ administration is most of the time. Written out, a pass with its gradient takes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -32,8 +32,10 @@ class Weights(NamedTuple):
     out_bias: torch.Tensor
 
     @classmethod
-    def of(cls, cell: torch.nn.LSTMCell, hidden: torch.nn.Linear, out: torch.nn.Linear) -> Weights:
-        """Those of torch's modules, whose order of gates has the candidate before the output gate."""
+    def of(cls, cell: torch.nn.LSTMCell, decode: torch.nn.Sequential) -> Weights:
+        """Those of torch's modules, whose order of gates has the candidate before the output gate; `decode` begins
+        with a linear layer, a ReLU and another linear layer."""
+        hidden, out = cast("torch.nn.Linear", decode[0]), cast("torch.nn.Linear", decode[2])
         size = cell.hidden_size
         place = torch.arange(4 * size).reshape(4, size)[[0, 1, 3, 2]].flatten()
         gates = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)[place]

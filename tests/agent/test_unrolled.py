@@ -14,19 +14,19 @@ class Plain(torch.nn.Module):
     def __init__(self, features: int, size: int) -> None:
         super().__init__()
         self.cell = torch.nn.LSTMCell(features + 2, size)
-        self.hidden, self.out = torch.nn.Linear(size, size), torch.nn.Linear(size, 1)
+        self.decode = torch.nn.Sequential(torch.nn.Linear(size, size), torch.nn.ReLU(), torch.nn.Linear(size, 1))
 
     def forward(self, phi: torch.Tensor) -> torch.Tensor:
         state, decision, found = None, phi.new_zeros(len(phi), 2), []
         for image in phi.unbind(dim=1):
             state = self.cell(torch.cat([image, decision], dim=1), state)
-            score = LARGEST_SCORE * torch.tanh(self.out(torch.relu(self.hidden(state[0]))))
+            score = LARGEST_SCORE * torch.tanh(self.decode(state[0]))
             decision = torch.cat([score, score.sigmoid()], dim=1)
             found.append(score)
         return torch.cat(found, dim=1)
 
     def unrolled(self, phi: torch.Tensor) -> torch.Tensor:
-        return scores(phi, Weights.of(self.cell, self.hidden, self.out))
+        return scores(phi, Weights.of(self.cell, self.decode))
 
 
 @pytest.fixture
@@ -61,5 +61,5 @@ def test_the_gradient_of_every_weight_is_automatic_differentiations(plain: Plain
 
 
 def test_gradients_equal_finite_differences(plain: Plain, phi: torch.Tensor) -> None:
-    weights = [w.detach().requires_grad_(True) for w in Weights.of(plain.cell, plain.hidden, plain.out)]
+    weights = [w.detach().requires_grad_(True) for w in Weights.of(plain.cell, plain.decode)]
     assert torch.autograd.gradcheck(lambda *w: scores(phi[:2, :4], Weights(*w)), weights)

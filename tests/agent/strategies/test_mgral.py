@@ -73,7 +73,7 @@ def test_gains_that_nothing_predicts_bring_a_baseline(pool: Pool) -> None:
     rng = np.random.default_rng(8)
     rows = Rows(
         Row(r.ids, r.phi, 0.02 + 0.01 * rng.normal(), 0.001, r.source, "g", 1, r.columns, r.boxes, r.known)
-        for r in measured(pool, 1.0, 150)
+        for r in measured(pool, 1.0, 250)
     )
     ranking = ranked(pool, rows)
     assert ranking.details["chosen"] == UNTRUSTED
