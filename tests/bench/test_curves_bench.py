@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import curves, expected_boxes, what_helps
+from bench import choosers, curves, expected_boxes, what_helps
 from model.detections import Detections
 
 STRATEGIES = "random,weakness,entropy,margin"
@@ -49,6 +49,10 @@ def test_curves_and_what_is_read_off_them(
     found = told()
     assert found.keys() == {"scenes, seed 0, cycle 0", "scenes, seed 0, cycle 1"}
     assert all(-1 <= on["total"] <= 1 for cuts in found.values() for on in cuts.values())
+    choosers.main(options)
+    chosen = told()["scenes, seed 0"]
+    assert chosen["greedy"]["shared"] == 1
+    assert chosen["policy"]["value"] > 0.9
 
 
 def test_agreement_by_hand() -> None:
