@@ -9,7 +9,8 @@ detector that all started from expected them; how near the pool is to the neares
 boxes were. The last line is JSON.
 
 Laws, of n boxes of a class: "all" log of the sum over classes; "rare" the error of each class falls as (n + 1)^-1/2, so
-that the rarest gain most; "odds" the mean AP of `agent.class_curves`.
+that the rarest gain most; "odds" the mean AP of `agent.class_curves`. "gamma" is no correlation but that law's
+exponent: the slope of a class's AP over log(n + 1), both less their means over strategies, in units of AP (1 - AP).
 """
 
 from __future__ import annotations
@@ -99,6 +100,26 @@ def correlations(runs: Sequence[Run], config: SimulationConfig) -> dict[str, flo
     return {name: round(float(np.mean(values)), 2) for name, values in found.items()}
 
 
+def gamma(runs: Sequence[Run], config: SimulationConfig) -> float:
+    """Exponent of the power law of the odds of AP: d AP = gamma AP (1 - AP) d log(n + 1), by least squares."""
+    names = runs[0].pool.names
+    counts = {image.id: np.bincount(image.class_ids, minlength=len(names)) for image in runs[0].pool.images}
+    held = {image.id for image in runs[0].pool.holdout()[1].images}  # nobody learns from these
+    x, y = [np.zeros(0)], [np.zeros(0)]
+    for seed in config.seeds:
+        for cycle in range(1, config.cycles + 1):
+            done = [m for run in runs if run.seed == seed and (m := run.measured(cycle)) is not None]
+            if len(done) < FEWEST:
+                continue
+            ap = np.array([[m["per_class"].get(name, 0.0) for name in names] for m in done])
+            logs = np.log1p([sum(counts[k] for k in m["labeled"] if k not in held) for m in done])
+            mean = ap.mean(axis=0)
+            x.append(((logs - logs.mean(axis=0)) * mean * (1 - mean)).ravel())
+            y.append((ap - mean).ravel())
+    rise, risen = np.concatenate(x), np.concatenate(y)
+    return round(float(rise @ risen / (rise @ rise)), 2) if len(rise) else float("nan")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.what_helps", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
@@ -115,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for seed in seeds
             for strategy in STRATEGIES
         ]
-        figures[name] = correlations(runs, config)
+        figures[name] = correlations(runs, config) | {"gamma": gamma(runs, config)}
         print(f"{name:10}" + "".join(f"{key}: {value:+.2f}   " for key, value in figures[name].items()), flush=True)
     print(json.dumps(figures))
 

@@ -43,8 +43,9 @@ def test_curves_and_what_is_read_off_them(
     what_helps.main(options)
     helped = told()["scenes"]
     laws = {f"{law}, {kind}" for law in ("all", "rare", "odds") for kind in ("true", "expected")}
-    assert helped.keys() == {*laws, "coverage", "entropy"}
-    assert all(-1 <= value <= 1 for value in helped.values())
+    assert helped.keys() == {*laws, "coverage", "entropy", "gamma"}
+    assert all(-1 <= value <= 1 for name, value in helped.items() if name != "gamma")
+    assert np.isfinite(helped["gamma"])
     expected_boxes.main(options)
     found = told()
     assert found.keys() == {"scenes, seed 0, cycle 0", "scenes, seed 0, cycle 1"}
