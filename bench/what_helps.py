@@ -112,7 +112,8 @@ def gamma(runs: Sequence[Run], config: SimulationConfig) -> float:
             if len(done) < FEWEST:
                 continue
             ap = np.array([[m["per_class"].get(name, 0.0) for name in names] for m in done])
-            logs = np.log1p([sum(counts[k] for k in m["labeled"] if k not in held) for m in done])
+            boxes = [np.sum([counts[k] for k in m["labeled"] if k not in held], axis=0) for m in done]
+            logs = np.log1p(np.array(boxes, np.float64))
             mean = ap.mean(axis=0)
             x.append(((logs - logs.mean(axis=0)) * mean * (1 - mean)).ravel())
             y.append((ap - mean).ravel())
