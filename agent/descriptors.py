@@ -9,7 +9,7 @@ from model.detections import Detections
 SCORE_FLOOR = 0.05
 """Boxes that score less do not count. A detector emits them by the hundred on any picture, and they would drown every
 mean and every sum; 0.05 is the cut of PPAL and the default of torchvision's detectors. With a higher one expected boxes
-say less of the boxes that are there, of rare classes above all (docs/METHOD.md)."""
+say less of the boxes that are there, of rare classes above all (docs/RESULTS.md)."""
 
 BOX_COLUMNS = ("max_entropy", "mean_entropy", "weighted_entropy", "least_confidence", "margin", "expected_boxes")
 
