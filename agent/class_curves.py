@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.phi import EXPECTED, Phi
+from model.dataset import HOLDOUT
 
 GAMMA = 0.8
 """Exponent of the power law of the odds: AP rises by GAMMA AP (1 - AP) for every e-fold of boxes. Measured were .56 on
@@ -23,7 +24,6 @@ gained most, which told it worse on scenes: correlations .22 and .55 instead of 
 BELIEVED = 10.0
 """Boxes of a class in the holdout from which on its own AP says more of it than the mean of all classes."""
 
-HOLDOUT = 0.2  # share of the labeled images, and so of their boxes, that AP is measured on
 UNKNOWN_AP = 0.1  # mean of the classes, where none was measured
 LOWEST_AP, HIGHEST_AP = 0.005, 0.99  # what an estimate is kept between: the odds of 0 and 1 have no power law
 

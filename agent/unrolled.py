@@ -1,8 +1,9 @@
 """The policy's recurrence in one piece: forwards over a sequence, and its gradient backwards through time by hand.
 
 Automatic differentiation keeps a dozen nodes for every image of a sequence; with tensors as small as these their
-administration is most of the time. Written out, a pass with its gradient takes two fifths of it.
-`tests/agent/test_unrolled.py` holds values against torch's own cell, and gradients against finite differences.
+administration is most of the time. Written out, a pass with its gradient takes two fifths of it (`python -m
+bench.recurrence`). `tests/agent/test_unrolled.py` holds values against torch's own cell, and gradients against finite
+differences.
 """
 
 from __future__ import annotations

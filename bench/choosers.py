@@ -10,12 +10,10 @@ the one of most expected boxes of weak classes, stand beside them. The last line
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
@@ -31,22 +29,15 @@ from agent.pool_store import PoolStore
 from agent.reinforce import ReinforceConfig, train_policy
 from agent.simulation.run import Run
 from agent.strategies.mgral import SHUFFLES
-from bench.curves import SETS, config_of, data_of
-from model.versions import VersionStore
+from bench.kept_curves import Kept, class_ap, model_of
 
 
 def pool_of(run: Run) -> Pool:
     """What the first model left of a run's images."""
-    version = VersionStore(run.start / "versions").serving()
-    measured = run.measured(0)
-    if version is None or measured is None:
-        raise SystemExit(f"{run.start} holds no model: run bench.curves first")
-    known = measured["labeled"]
-    per_class = version.metrics["per_class"] if version.metrics else {}
-    store = PoolStore(run.start / "pool")
+    version, measured = model_of(run, 0)
+    known, names = measured["labeled"], run.pool.names
     rest = [image.id for image in run.pool.images if image.id not in set(known)]
-    names = run.pool.names
-    return store.pool(rest, known, np.array([per_class.get(name, -1.0) for name in names]), names)
+    return PoolStore(run.start / "pool").pool(rest, known, class_ap(version, names), names)
 
 
 def compare(pool: Pool, budget: int, seed: int) -> dict[str, dict[str, float]]:
@@ -90,20 +81,14 @@ def compare(pool: Pool, budget: int, seed: int) -> dict[str, dict[str, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.choosers", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--seeds", default="0,1,2")
-    options = parser.parse_args(arguments)
+    kept = Kept.asked("python -m bench.choosers", __doc__, arguments)
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for name in options.sets.split(","):
-        pool, evaluation = data_of(name, options.out)
-        for seed in map(int, options.seeds.split(",")):
-            config = config_of(name, ("mgral",), (seed,))
-            run = Run(options.out / name, pool, evaluation, config, "mgral", seed)
-            figures[f"{name}, seed {seed}"] = told = compare(pool_of(run), config.batch, seed)
+    for name, runs in kept.runs("mgral"):
+        for run in runs:
+            key = f"{name}, seed {run.seed}"
+            figures[key] = told = compare(pool_of(run), run.config.batch, run.seed)
             line = "   ".join(f"{who} {on['value']:.3f} ({on['shared']:.0%})" for who, on in told.items())
-            print(f"{name}, seed {seed}: {line}", flush=True)
+            print(f"{key}: {line}", flush=True)
     print(json.dumps(figures))
 
 

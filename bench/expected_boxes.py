@@ -10,11 +10,9 @@ class by class (the mean), by the first model and by random's last. The last lin
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
@@ -22,11 +20,10 @@ import numpy as np
 
 from agent.ranks import spearman
 from agent.simulation.run import Run, detections
-from bench.curves import CYCLES, SETS, config_of, data_of
+from bench.kept_curves import Kept, model_of
 from model.dataset import Dataset
 from model.detections import Detections
 from model.detector import open_detector
-from model.versions import VersionStore
 
 CUTS = (0.01, 0.05, 0.1, 0.25, 0.4)
 
@@ -42,10 +39,7 @@ def agreement(found: Sequence[Detections], truth: np.ndarray, cut: float) -> tup
 
 def of_model(run: Run, cycle: int) -> dict[str, dict[str, float]]:
     """By cut, how far the expected boxes of a cycle's model agree with the true ones, over images it never saw."""
-    version = VersionStore((run.folder if cycle else run.start) / "versions").serving()
-    measured = run.measured(cycle)
-    if version is None or measured is None:
-        raise SystemExit(f"{run.at(cycle)} holds no model: run bench.curves first")
+    version, measured = model_of(run, cycle)
     known = set(measured["labeled"])
     fresh = [image for image in run.pool.images if image.id not in known]
     data = Dataset((*run.evaluation.images, *fresh), run.pool.names)
@@ -59,18 +53,12 @@ def of_model(run: Run, cycle: int) -> dict[str, dict[str, float]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.expected_boxes", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--seeds", default="0,1,2")
-    options = parser.parse_args(arguments)
+    kept = Kept.asked("python -m bench.expected_boxes", __doc__, arguments)
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for name in options.sets.split(","):
-        pool, evaluation = data_of(name, options.out)
-        for seed in map(int, options.seeds.split(",")):
-            run = Run(options.out / name, pool, evaluation, config_of(name, ("random",), (seed,)), "random", seed)
-            for cycle in (0, CYCLES):
-                key = f"{name}, seed {seed}, cycle {cycle}"
+    for name, runs in kept.runs("random"):
+        for run in runs:
+            for cycle in (0, run.config.cycles):
+                key = f"{name}, seed {run.seed}, cycle {cycle}"
                 figures[key] = of_model(run, cycle)
                 line = "   ".join(f"{cut}: {on['total']:.2f} {on['by_class']:.2f}" for cut, on in figures[key].items())
                 print(f"{key:26}{line}", flush=True)

@@ -15,11 +15,9 @@ exponent: the slope of a class's AP over log(n + 1), both less their means over 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
@@ -30,17 +28,16 @@ from agent.descriptors import describe
 from agent.reduction import Reduction
 from agent.simulation.config import SimulationConfig
 from agent.simulation.run import Run
-from bench.curves import SETS, STRATEGIES, config_of, data_of
+from bench.curves import STRATEGIES
+from bench.kept_curves import Kept, class_ap, model_of
 from model.detector import open_detector
-from model.versions import VersionStore
 
 FEWEST = 4  # strategies under a seed and cycle, to compare them
 
 
 def described(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of the pool as the first detector sees it: (n, C) expected boxes, (n,) mean entropy, (n, n) distances."""
-    version = VersionStore(run.start / "versions").serving()
-    assert version is not None
+    version, _ = model_of(run, 0)
     found, encodings = zip(*open_detector(version.weights).scan([image.path for image in run.pool.images]), strict=True)
     rows, classes = np.stack([describe(one) for one in found]), len(run.pool.names)
     x = np.stack(encodings).astype(np.float32)
@@ -61,7 +58,7 @@ def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]
     labeled = [row[k] for k in measured["labeled"]]
     added = [row[k] for k in measured["labeled"] if k not in set(first)]
     seen = true[[row[k] for k in first]].sum(axis=0)
-    half = half_learned(_class_ap(run), seen)
+    half = half_learned(class_ap(model_of(run, 0)[0], run.pool.names), seen)
     told = {}
     for kind, boxes in (("true", seen + true[added].sum(axis=0)), ("expected", seen + expected[added].sum(axis=0))):
         told[f"all, {kind}"] = float(np.log(boxes.sum()))
@@ -70,14 +67,6 @@ def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]
     told["coverage"] = -float(distances[:, labeled].min(axis=1).mean())
     told["entropy"] = float(entropy[added].mean())
     return told
-
-
-def _class_ap(run: Run) -> np.ndarray:
-    """(C,) AP of each class by the first model on its holdout, -1 where unknown."""
-    version = VersionStore(run.start / "versions").serving()
-    assert version is not None
-    measured = version.metrics["per_class"] if version.metrics else {}
-    return np.array([measured.get(name, -1.0) for name in run.pool.names])
 
 
 def correlations(runs: Sequence[Run], config: SimulationConfig) -> dict[str, float]:
@@ -122,21 +111,10 @@ def gamma(runs: Sequence[Run], config: SimulationConfig) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.what_helps", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--seeds", default="0,1,2")
-    options = parser.parse_args(arguments)
-    seeds = tuple(int(seed) for seed in options.seeds.split(","))
+    kept = Kept.asked("python -m bench.what_helps", __doc__, arguments)
     figures = {}
-    for name in options.sets.split(","):
-        config = config_of(name, STRATEGIES, seeds)
-        pool, evaluation = data_of(name, options.out)
-        runs = [
-            Run(options.out / name, pool, evaluation, config, strategy, seed)
-            for seed in seeds
-            for strategy in STRATEGIES
-        ]
+    for name, runs in kept.runs(*STRATEGIES):
+        config = runs[0].config
         figures[name] = correlations(runs, config) | {"gamma": gamma(runs, config)}
         print(f"{name:10}" + "".join(f"{key}: {value:+.2f}   " for key, value in figures[name].items()), flush=True)
     print(json.dumps(figures))

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+HOLDOUT = 0.2  # share of the labeled images that models are compared on, and nobody trains on
+
 
 @dataclass(frozen=True, eq=False)
 class LabeledImage:
@@ -42,7 +44,7 @@ class LabeledImage:
             raise ValueError(f"image {self.id}: {len(self.xyxy)} boxes but {len(self.class_ids)} classes")
 
 
-def in_holdout(image_id: int, fraction: float = 0.2) -> bool:
+def in_holdout(image_id: int, fraction: float = HOLDOUT) -> bool:
     """Whether an image belongs to the holdout; depends on nothing but its id, so it never changes sides."""
     digest = hashlib.sha256(f"holdout:{image_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
@@ -66,7 +68,7 @@ class Dataset:
             raise KeyError(f"images {sorted(missing)[:5]} are not in this data set of {len(self)} images")
         return Dataset(kept, self.names)
 
-    def holdout(self, fraction: float = 0.2) -> tuple[Dataset, Dataset]:
+    def holdout(self, fraction: float = HOLDOUT) -> tuple[Dataset, Dataset]:
         """(train, holdout), split by a hash of each id: labeling more images never moves one across."""
         held = {image.id for image in self.images if in_holdout(image.id, fraction)}
         return (

@@ -5,28 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agent.unrolled import LARGEST_SCORE, Weights, scores
-
-
-class Plain(torch.nn.Module):
-    """The policy of the paper as torch's modules and automatic differentiation have it."""
-
-    def __init__(self, features: int, size: int) -> None:
-        super().__init__()
-        self.cell = torch.nn.LSTMCell(features + 2, size)
-        self.decode = torch.nn.Sequential(torch.nn.Linear(size, size), torch.nn.ReLU(), torch.nn.Linear(size, 1))
-
-    def forward(self, phi: torch.Tensor) -> torch.Tensor:
-        state, decision, found = None, phi.new_zeros(len(phi), 2), []
-        for image in phi.unbind(dim=1):
-            state = self.cell(torch.cat([image, decision], dim=1), state)
-            score = LARGEST_SCORE * torch.tanh(self.decode(state[0]))
-            decision = torch.cat([score, score.sigmoid()], dim=1)
-            found.append(score)
-        return torch.cat(found, dim=1)
-
-    def unrolled(self, phi: torch.Tensor) -> torch.Tensor:
-        return scores(phi, Weights.of(self.cell, self.decode))
+from agent.unrolled import Weights, scores
+from bench.recurrence import Plain
 
 
 @pytest.fixture

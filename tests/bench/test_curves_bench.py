@@ -29,7 +29,6 @@ def test_curves_and_what_is_read_off_them(
     }
     for name, value in small.items():
         monkeypatch.setattr(curves, name, value)
-    monkeypatch.setattr(expected_boxes, "CYCLES", 1)
     options = ["--out", str(tmp_path), "--sets", "scenes", "--seeds", "0"]
 
     def told() -> dict:

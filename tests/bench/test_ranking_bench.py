@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import precision, ranking, reinforce
+from bench import precision, ranking, recurrence, reinforce
 
 
 def test_ranking_prints_seconds_and_memory_of_each_size(capfd: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +36,13 @@ def test_precision_prints_seconds_of_both_types(capfd: pytest.CaptureFixture[str
     precision.main(["--quick"])
     seconds = json.loads(capfd.readouterr().out.splitlines()[-1])["64px"]
     assert seconds["ratio"] == pytest.approx(seconds["float32"] / seconds["bfloat16"])
+
+
+def test_recurrence_prints_seconds_of_both(capfd: pytest.CaptureFixture[str]) -> None:
+    recurrence.main()
+    figures = json.loads(capfd.readouterr().out.splitlines()[-1])
+    for name in ("with_gradient", "scores_alone"):
+        assert figures[f"{name}_ratio"] == pytest.approx(figures[f"{name}_plain"] / figures[f"{name}_unrolled"])
 
 
 @pytest.mark.parametrize(("n", "wanted"), [(1000, "1e3"), (1_000_000, "1e6"), (1234, "1234"), (2000, "2000")])
