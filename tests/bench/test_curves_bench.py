@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import choosers, curves, expected_boxes, what_helps
+from bench import choosers, curves, expected_boxes, oracle, what_helps
 from model.detections import Detections
 
 STRATEGIES = "random,weakness,entropy,margin"
@@ -53,6 +53,25 @@ def test_curves_and_what_is_read_off_them(
     chosen = told()["scenes, seed 0"]
     assert chosen["greedy"]["shared"] == 1
     assert chosen["policy"]["value"] > 0.9
+    oracle.main(options)
+    known = told()["scenes"]["strategies"]
+    assert known.keys() == {"random", *oracle.ORACLES}
+    batch = json.loads((tmp_path / "scenes/seed-0/oracle-boxes/0/chosen.json").read_text())["ids"]
+    pool, _ = curves.data_of("scenes", tmp_path)
+    first = set(json.loads((tmp_path / "scenes/seed-0/start/measured.json").read_text())["labeled"])
+    boxes = {image.id: len(image.class_ids) for image in pool.images if image.id not in first}
+    assert sorted(boxes[k] for k in batch) == sorted(boxes.values())[-6:]
+
+
+def test_an_oracle_without_curves_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"run bench\.curves"):
+        oracle.main(["--out", str(tmp_path), "--sets", "scenes", "--seeds", "0"])
+
+
+def test_best_by_law_prefers_what_is_not_learned_yet() -> None:
+    boxes = np.array([[5.0, 0.0], [4.0, 0.0], [0.0, 3.0]])
+    rows = oracle.best_by_law(boxes, np.array([1.0, 1.0]), np.array([0.9, 0.9]), 2)
+    assert rows.tolist() == [0, 2]  # after five boxes of a class that is learned, three of the other say more than four
 
 
 def test_agreement_by_hand() -> None:

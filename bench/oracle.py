@@ -1,0 +1,96 @@
+"""How far can asking for images with many boxes go? The curves of choosers that know every box.
+
+    python -m bench.curves --out OUT
+    python -m bench.oracle --out OUT --sets cards --seeds 0   # three minutes for each set, seed and oracle
+
+Same trainer, start and budget. "oracle-boxes" takes the images with most true boxes; "oracle-law" the batch that the
+law of `agent.class_curves` finds best, image by image, given the true boxes. What they do not reach, no better estimate
+of an image's boxes will. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
+
+import numpy as np
+
+from agent.class_curves import curve, half_learned
+from agent.simulation.report import collect, summarise
+from agent.simulation.run import CHOSEN, Run
+from bench.curves import markdown
+from bench.kept_curves import Kept, class_ap
+from model.atomic import write_file
+from model.dataset import LabeledImage
+from model.progress import Watch
+from model.versions import VersionStore
+
+ORACLES = ("oracle-boxes", "oracle-law")
+
+
+class OracleRun(Run):
+    """A run whose batches are chosen by the true boxes."""
+
+    def _choose(self, cycle: int, store: VersionStore, watch: Watch) -> None:  # noqa: ARG002
+        measured, version = self.measured(cycle), store.serving()
+        assert measured is not None
+        assert version is not None
+        known = set(measured["labeled"])
+        left = [image for image in self.pool.images if image.id not in known]
+        boxes = counts(left, len(self.pool.names))
+        if self.strategy == "oracle-boxes":
+            rows = np.argsort(-boxes.sum(axis=1), kind="stable")[: self.config.batch]
+        else:
+            train = self.pool.subset(measured["labeled"]).holdout()[0]
+            learned = counts(train.images, len(self.pool.names)).sum(axis=0)
+            rows = best_by_law(boxes, learned, class_ap(version, self.pool.names), self.config.batch)
+        body = {"ids": [left[row].id for row in rows], "chosen_by": self.strategy, "seconds": {}}
+        write_file(self.folder / str(cycle) / CHOSEN, json.dumps(body).encode())
+
+
+def counts(images: Sequence[LabeledImage], classes: int) -> np.ndarray:
+    """(n, C) boxes of each class."""
+    rows = [np.bincount(image.class_ids, minlength=classes) for image in images]
+    return np.array(rows, np.float64).reshape(-1, classes)
+
+
+def best_by_law(boxes: np.ndarray, learned: np.ndarray, ap: np.ndarray, size: int) -> np.ndarray:
+    """(size,) rows of boxes (n, C): image by image the one that adds most to the APs (C,) of the law, beside the boxes
+    (C,) learned from so far. The first of equals."""
+    half = half_learned(ap, learned)
+    chosen: np.ndarray = np.zeros(0, np.int64)
+    for _ in range(size):
+        reached = curve(learned + boxes[chosen].sum(axis=0) + boxes, half).sum(axis=1)
+        reached[chosen] = -np.inf
+        chosen = np.append(chosen, reached.argmax())
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    kept = Kept.asked("python -m bench.oracle", __doc__, arguments)
+    summaries = {}
+    for name, runs in kept.runs("random"):
+        missing = [run.folder for run in runs if run.measured(run.config.cycles) is None]
+        if missing:
+            raise SystemExit(f"{missing[0]} is not finished: run bench.curves --strategies random first")
+        oracles = [OracleRun(**vars(run) | {"strategy": one}) for run in runs for one in ORACLES]
+        for run in oracles:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            print(f"{name}, {run.strategy}, seed {run.seed}", flush=True)
+            run.go(told)
+        summaries[name] = summarise(collect([*runs, *oracles]))
+    print(markdown(summaries))
+    print(json.dumps(summaries))
+
+
+def told(stage: str, done: int, total: int, **figures: float) -> None:
+    """A line for every cycle."""
+    if stage == "cycle":
+        print(f"  cycle {done} of {total}: mAP {figures['map']:.4f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
