@@ -48,7 +48,8 @@ def test_curves_and_what_is_read_off_them(
     expected_boxes.main(options)
     found = told()
     assert found.keys() == {"scenes, seed 0, cycle 0", "scenes, seed 0, cycle 1"}
-    assert all(-1 <= on["total"] <= 1 for cuts in found.values() for on in cuts.values())
+    assert all(-1 <= on["total"] <= 1 for ways in found.values() for on in ways.values())
+    assert all(on["worth"] < 1.1 for ways in found.values() for on in ways.values())
     choosers.main(options)
     chosen = told()["scenes, seed 0"]
     assert chosen["greedy"]["shared"] == 1
@@ -83,5 +84,17 @@ def test_agreement_by_hand() -> None:
         return Detections(boxes, columns[:, 0], np.zeros(len(scores), np.int64), columns, (10, 10))
 
     pictures = [found(0.2, 0.2, 0.2), found(0.4), found(0.4, 0.3)]
-    assert expected_boxes.agreement(pictures, truth, 0.25) == pytest.approx((1.0, 1.0))
-    assert expected_boxes.agreement(pictures, truth, 0.05) == pytest.approx((0.5, 0.5))
+    assert expected_boxes.agreement(expected_boxes.expected_boxes(pictures, 0.25), truth) == pytest.approx((1.0, 1.0))
+    assert expected_boxes.agreement(expected_boxes.expected_boxes(pictures, 0.05), truth) == pytest.approx((0.5, 0.5))
+    # the boxes of a picture lie on one another: only the surest counts
+    assert expected_boxes.one_a_place(pictures)[:, 0] == pytest.approx([0.2, 0.4, 0.4])
+
+
+def test_worth_is_one_by_the_true_boxes_and_none_by_chance() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.poisson(2.0, (200, 3)).astype(float)
+    learned, ap = np.array([5.0, 5.0, 5.0]), np.array([0.1, 0.1, 0.1])
+    assert expected_boxes.worth(truth, truth, learned, ap, 20) == pytest.approx(1.0)
+    assert expected_boxes.worth(truth.max() - truth, truth, learned, ap, 20) < -0.5
+    blind = [expected_boxes.worth(rng.random((200, 3)), truth, learned, ap, 20) for _ in range(20)]
+    assert np.mean(blind) == pytest.approx(0.0, abs=0.1)
