@@ -84,7 +84,8 @@ def overall(summaries: dict[str, Any]) -> dict[str, Any]:
 
 
 def markdown(summaries: dict[str, Any]) -> str:
-    """The table of docs/RESULTS.md: area over random's with its interval, and the share of random's labels."""
+    """The table of docs/RESULTS.md: area over random's with its interval, and the share of random's labels; of an
+    ablation also the area over mgral's."""
     names = list(next(iter(summaries.values()))["strategies"])
     lines = ["| | " + " | ".join(summaries) + " |", "|---" * (1 + len(summaries)) + "|"]
     for name in names:
@@ -97,7 +98,11 @@ def markdown(summaries: dict[str, Any]) -> str:
             low, high = about["area_over_random_interval"]
             needed = about["labels_for_final_of_random"]
             labels = "> 100 %" if needed is None else f"{needed:.0%}".replace("%", " %")
-            cells.append(f"{about['area_over_random']:.3f} [{low:.2f}, {high:.2f}], {labels}")
+            cell = f"{about['area_over_random']:.3f} [{low:.2f}, {high:.2f}], {labels}"
+            if "area_over_mgral" in about:
+                low, high = about["area_over_mgral_interval"]
+                cell += f"; {about['area_over_mgral']:.3f} [{low:.2f}, {high:.2f}] of mgral's"
+            cells.append(cell)
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

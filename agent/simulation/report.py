@@ -67,7 +67,8 @@ def collect(runs: Sequence[Run]) -> Curves:
 
 
 def summarise(curves: Curves) -> dict[str, Any]:
-    """The figures of every strategy, against random and against the best baseline where these took part."""
+    """The figures of every strategy, against random, the best baseline, and (those of its ablations) mgral, where these
+    took part."""
     drawn = curves.drawn()
     areas, draws = area(curves.labeled, curves.mean), area(curves.labeled, drawn)
     by_boxes = curves.area_by_boxes()
@@ -88,7 +89,8 @@ def summarise(curves: Curves) -> dict[str, Any]:
             "area_interval": _pair(interval(draws[:, k])),
             "area_std": _number(per_seed[k].std(ddof=1)) if per_seed.shape[1] > 1 else None,
         }
-        for against, other in (("random", reference), ("best_baseline", best)):
+        whole = curves.names.index(AGENT) if AGENT in curves.names and name.startswith(AGENT) else None
+        for against, other in (("random", reference), ("best_baseline", best), (AGENT, whole)):
             if other is not None and other != k:
                 about[f"area_over_{against}"] = _number(_ratio(areas[k], areas[other]))
                 about[f"area_over_{against}_interval"] = _pair(interval(_ratio(draws[:, k], draws[:, other])))

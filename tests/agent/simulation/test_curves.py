@@ -72,6 +72,18 @@ def test_what_all_strategies_share_is_no_uncertainty_of_their_difference() -> No
     assert told["better_than_random"] == 0.0
 
 
+def test_an_ablation_is_measured_beside_mgral() -> None:
+    """A part that costs a tenth of the area at every point, on the same seeds and images."""
+    maps = np.array([[[0.1, 0.2, 0.3]], [[0.2, 0.4, 0.5]], [[0.18, 0.36, 0.45]]])
+    told = summarise(curves(("random", "mgral", "mgral-greedy"), maps, spread=0.01))["strategies"]
+    assert told["mgral-greedy"]["area_over_mgral"] == pytest.approx(0.9)
+    low, high = told["mgral-greedy"]["area_over_mgral_interval"]
+    assert low < 0.9 < high
+    assert told["mgral-greedy"]["better_than_mgral"] == 0.0
+    assert "area_over_mgral" not in told["mgral"]
+    assert "area_over_mgral" not in told["random"]
+
+
 def test_a_strategy_that_never_gets_there_says_so() -> None:
     maps = np.array([[[0.1, 0.2, 0.4]], [[0.1, 0.15, 0.2]]])
     told = summarise(curves(("random", "mgral"), maps))["strategies"]["mgral"]
