@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
+from backend.labels import region
 from backend.studio import Studio
 from model.dataset import Dataset, LabeledImage
 
@@ -64,26 +65,9 @@ class Annotator:
     def result(self, task: int) -> list[dict]:
         """The right boxes of a task as regions."""
         image = self.by_task[task]
-        width, height = image.size
         return [
-            {
-                "id": f"r{k}",
-                "from_name": "label",
-                "to_name": "image",
-                "type": "rectanglelabels",
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "value": {
-                    "x": 100 * x1 / width,
-                    "y": 100 * y1 / height,
-                    "width": 100 * (x2 - x1) / width,
-                    "height": 100 * (y2 - y1) / height,
-                    "rotation": 0,
-                    "rectanglelabels": [self.truth.names[c]],
-                },
-            }
-            for k, ((x1, y1, x2, y2), c) in enumerate(zip(image.xyxy.tolist(), image.class_ids, strict=True))
+            region(f"r{k}", "label", "image", image.size, corners, self.truth.names[c])
+            for k, (corners, c) in enumerate(zip(image.xyxy.tolist(), image.class_ids, strict=True))
         ]
 
     def label_next(self, project: int) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from label_studio_sdk._legacy.exceptions import LabelStudioXMLSyntaxErrorSentryIgnored
@@ -95,35 +97,40 @@ def regions(
     found: Detections, names: tuple[str, ...], config: LabelConfig, label_map: dict[str, str], threshold: float
 ) -> list[dict]:
     """Label Studio regions (percent of the image) of the boxes that score `threshold` and have a label."""
-    width, height = found.size
     out = []
-    for index, ((x1, y1, x2, y2), score, k) in enumerate(
+    for index, (corners, score, k) in enumerate(
         zip(found.xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
     ):
         label = label_map.get(names[k])
-        if score < threshold or label is None:
-            continue
-        out.append(
-            {
-                "id": f"box{index}",
-                "from_name": config.from_name,
-                "to_name": config.to_name,
-                "type": "rectanglelabels",
-                "score": score,
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "value": {
-                    "x": 100 * x1 / width,
-                    "y": 100 * y1 / height,
-                    "width": 100 * (x2 - x1) / width,
-                    "height": 100 * (y2 - y1) / height,
-                    "rotation": 0,
-                    "rectanglelabels": [label],
-                },
-            }
-        )
+        if score >= threshold and label is not None:
+            box = region(f"box{index}", config.from_name, config.to_name, found.size, corners, label)
+            out.append(box | {"score": score})
     return out
+
+
+def region(
+    name: str, from_name: str, to_name: str, size: tuple[int, int], corners: Sequence[float], label: str
+) -> dict[str, Any]:
+    """One box as Label Studio has it: corners (x1, y1, x2, y2) in pixels of an image of `size` (width, height) to
+    percent of it."""
+    (width, height), (x1, y1, x2, y2) = size, corners
+    return {
+        "id": name,
+        "from_name": from_name,
+        "to_name": to_name,
+        "type": "rectanglelabels",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": {
+            "x": 100 * x1 / width,
+            "y": 100 * y1 / height,
+            "width": 100 * (x2 - x1) / width,
+            "height": 100 * (y2 - y1) / height,
+            "rotation": 0,
+            "rectanglelabels": [label],
+        },
+    }
 
 
 def boxes(result: list[dict], config: LabelConfig, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
