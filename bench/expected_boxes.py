@@ -23,19 +23,17 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from agent.class_curves import curve, half_learned
 from agent.descriptors import SCORE_FLOOR
+from agent.policy import greedy
 from agent.ranks import spearman
 from agent.simulation.run import Run, detections
-from bench.kept_curves import Kept, class_ap, model_of
-from bench.oracle import best_by_law, counts
+from bench.kept_curves import Kept, class_ap, counts, learned, model_of
+from bench.oracle import Law
 from model.dataset import Dataset
 from model.detections import Detections
 from model.detector import open_detector
 
 CUTS = (0.01, 0.05, 0.1, 0.25, 0.4)
-
-
 OVERLAP = 0.6  # IoU
 RANDOM_BATCHES = 100
 
@@ -63,33 +61,30 @@ def agreement(expected: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     return float(np.nan_to_num(whole)), float(np.mean(np.nan_to_num(by_class)))
 
 
-def worth(expected: np.ndarray, truth: np.ndarray, learned: np.ndarray, ap: np.ndarray, size: int) -> float:
+def worth(expected: np.ndarray, truth: np.ndarray, law: Law, size: int) -> float:
     """What the batch of `size` that is best by expected boxes (n, C) is worth by the true ones (n, C): from 0, the mean
-    of random batches, to 1, the batch that is best by the true ones. Of classes with AP (C,) and boxes (C,) learned."""
-    half, rng = half_learned(ap, learned), np.random.default_rng(0)
-
-    def value(rows: np.ndarray) -> float:
-        return float(curve(learned + truth[rows].sum(axis=0), half).sum())
-
-    chance = np.mean([value(rng.choice(len(truth), size, replace=False)) for _ in range(RANDOM_BATCHES)])
-    best = value(best_by_law(truth, learned, ap, size))
-    return float((value(best_by_law(expected, learned, ap, size)) - chance) / (best - chance))
+    of random batches, to 1, the batch that is best by the true ones."""
+    rng = np.random.default_rng(0)
+    batches = [rng.choice(len(truth), size, replace=False) for _ in range(RANDOM_BATCHES)]
+    batches += [greedy(law, truth, size), greedy(law, expected, size)]
+    *chance, best, ours = law.read(np.array([truth[rows].sum(axis=0) for rows in batches]))[0].tolist()
+    return float((ours - np.mean(chance)) / (best - np.mean(chance)))
 
 
 def of_model(run: Run, cycle: int) -> dict[str, dict[str, float]]:
     """By cut, how far the expected boxes of a cycle's model agree with the true ones, over images it never saw."""
     version, measured = model_of(run, cycle)
-    known, classes = set(measured["labeled"]), len(run.pool.names)
+    known = set(measured["labeled"])
     fresh = [image for image in run.pool.images if image.id not in known]
     data = Dataset((*run.evaluation.images, *fresh), run.pool.names)
-    truth, ap = counts(data.images, classes), class_ap(version, run.pool.names)
-    learned = counts(run.pool.subset(measured["labeled"]).holdout()[0].images, classes).sum(axis=0)
+    truth = counts(data.images, len(data.names))
+    law = Law(learned(run, measured["labeled"]), class_ap(version, data.names))
     found = detections(version, open_detector(version.weights), data)
     ways = {f"{cut:g}": expected_boxes(found, cut) for cut in CUTS} | {"one a place": one_a_place(found)}
     told = {}
     for way, expected in ways.items():
         total, by_class = agreement(expected, truth)
-        share = worth(expected, truth, learned, ap, run.config.batch)
+        share = worth(expected, truth, law, run.config.batch)
         told[way] = {"total": round(total, 3), "by_class": round(by_class, 3), "worth": round(share, 3)}
     return told
 

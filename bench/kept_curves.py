@@ -12,6 +12,7 @@ import numpy as np
 
 from agent.simulation.run import Run
 from bench.curves import SETS, config_of, data_of
+from model.dataset import LabeledImage
 from model.versions import Version, VersionStore
 
 
@@ -58,3 +59,14 @@ def class_ap(version: Version, names: Sequence[str]) -> np.ndarray:
     """(C,) AP of each class on the version's holdout, -1 where unknown."""
     measured = version.metrics["per_class"] if version.metrics else {}
     return np.array([measured.get(name, -1.0) for name in names])
+
+
+def counts(images: Sequence[LabeledImage], classes: int) -> np.ndarray:
+    """(n, C) true boxes of each class."""
+    rows = [np.bincount(image.class_ids, minlength=classes) for image in images]
+    return np.array(rows, np.float64).reshape(-1, classes)
+
+
+def learned(run: Run, labeled: Sequence[int]) -> np.ndarray:
+    """(C,) boxes of each class that a model learned from, whose labeled images these are: without their holdout's."""
+    return counts(run.pool.subset(labeled).holdout()[0].images, len(run.pool.names)).sum(axis=0)

@@ -4,8 +4,7 @@
     python -m bench.oracle --out OUT --sets cards --seeds 0   # three minutes for each set, seed and oracle
 
 Same trainer, start and budget. "oracle-boxes" takes the images with most true boxes; "oracle-law" the batch that the
-law of `agent.class_curves` finds best, image by image, given the true boxes. What they do not reach, no better estimate
-of an image's boxes will. The last line is JSON.
+law of `agent.class_curves` finds best, image by image, given the true boxes. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 import numpy as np
 
 from agent.class_curves import curve, half_learned
+from agent.gain import GainModel
+from agent.policy import greedy
 from agent.simulation.report import collect, summarise
 from agent.simulation.run import CHOSEN, Run
 from bench.curves import markdown
-from bench.kept_curves import Kept, class_ap
+from bench.kept_curves import Kept, class_ap, counts, learned
 from model.atomic import write_file
-from model.dataset import LabeledImage
 from model.progress import Watch
 from model.versions import VersionStore
 
@@ -44,29 +44,29 @@ class OracleRun(Run):
         if self.strategy == "oracle-boxes":
             rows = np.argsort(-boxes.sum(axis=1), kind="stable")[: self.config.batch]
         else:
-            train = self.pool.subset(measured["labeled"]).holdout()[0]
-            learned = counts(train.images, len(self.pool.names)).sum(axis=0)
-            rows = best_by_law(boxes, learned, class_ap(version, self.pool.names), self.config.batch)
+            law = Law(learned(self, measured["labeled"]), class_ap(version, self.pool.names))
+            rows = greedy(law, boxes, self.config.batch)
         body = {"ids": [left[row].id for row in rows], "chosen_by": self.strategy, "seconds": {}}
         write_file(self.folder / str(cycle) / CHOSEN, json.dumps(body).encode())
 
 
-def counts(images: Sequence[LabeledImage], classes: int) -> np.ndarray:
-    """(n, C) boxes of each class."""
-    rows = [np.bincount(image.class_ids, minlength=classes) for image in images]
-    return np.array(rows, np.float64).reshape(-1, classes)
+class Law(GainModel):
+    """What the law of `agent.class_curves` alone says of batches, by their boxes: an image's code is its boxes (C,).
 
+    Of classes with boxes `learned` (C,) from which they reached `ap` (C,), -1 where unknown.
+    """
 
-def best_by_law(boxes: np.ndarray, learned: np.ndarray, ap: np.ndarray, size: int) -> np.ndarray:
-    """(size,) rows of boxes (n, C): image by image the one that adds most to the APs (C,) of the law, beside the boxes
-    (C,) learned from so far. The first of equals."""
-    half = half_learned(ap, learned)
-    chosen: np.ndarray = np.zeros(0, np.int64)
-    for _ in range(size):
-        reached = curve(learned + boxes[chosen].sum(axis=0) + boxes, half).sum(axis=1)
-        reached[chosen] = -np.inf
-        chosen = np.append(chosen, reached.argmax())
-    return chosen
+    def __init__(self, learned: np.ndarray, ap: np.ndarray) -> None:
+        self.learned, self.half = learned, half_learned(ap, learned)
+
+    def codes(self, phi: np.ndarray) -> np.ndarray:
+        """The boxes (n, C) themselves."""
+        return phi.astype(np.float32)
+
+    def draws(self, sums: np.ndarray) -> np.ndarray:
+        """(E, 2): nothing is in doubt, so both refits say the same."""
+        gained = curve(self.learned + sums, self.half) - curve(self.learned, self.half)
+        return np.repeat(gained.sum(axis=1)[:, None], 2, axis=1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -29,7 +29,7 @@ from agent.reduction import Reduction
 from agent.simulation.config import SimulationConfig
 from agent.simulation.run import Run
 from bench.curves import STRATEGIES
-from bench.kept_curves import Kept, class_ap, model_of
+from bench.kept_curves import Kept, class_ap, counts, learned, model_of
 from model.detector import open_detector
 
 FEWEST = 4  # strategies under a seed and cycle, to compare them
@@ -53,7 +53,7 @@ def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]
     measured = run.measured(cycle)
     assert measured is not None
     row = {image.id: k for k, image in enumerate(run.pool.images)}
-    true = np.array([np.bincount(image.class_ids, minlength=expected.shape[1]) for image in run.pool.images])
+    true = counts(run.pool.images, expected.shape[1])
     first = run.initial()
     labeled = [row[k] for k in measured["labeled"]]
     added = [row[k] for k in measured["labeled"] if k not in set(first)]
@@ -92,8 +92,6 @@ def correlations(runs: Sequence[Run], config: SimulationConfig) -> dict[str, flo
 def gamma(runs: Sequence[Run], config: SimulationConfig) -> float:
     """Exponent of the power law of the odds of AP: d AP = gamma AP (1 - AP) d log(n + 1), by least squares."""
     names = runs[0].pool.names
-    counts = {image.id: np.bincount(image.class_ids, minlength=len(names)) for image in runs[0].pool.images}
-    held = {image.id for image in runs[0].pool.holdout()[1].images}  # nobody learns from these
     x, y = [np.zeros(0)], [np.zeros(0)]
     for seed in config.seeds:
         for cycle in range(1, config.cycles + 1):
@@ -101,8 +99,8 @@ def gamma(runs: Sequence[Run], config: SimulationConfig) -> float:
             if len(done) < FEWEST:
                 continue
             ap = np.array([[m["per_class"].get(name, 0.0) for name in names] for m in done])
-            boxes = [np.sum([counts[k] for k in m["labeled"] if k not in held], axis=0) for m in done]
-            logs = np.log1p(np.array(boxes, np.float64))
+            boxes = [learned(runs[0], m["labeled"]) for m in done]
+            logs = np.log1p(np.array(boxes))
             mean = ap.mean(axis=0)
             x.append(((logs - logs.mean(axis=0)) * mean * (1 - mean)).ravel())
             y.append((ap - mean).ravel())

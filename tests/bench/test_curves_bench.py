@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent.policy import greedy
 from bench import choosers, curves, expected_boxes, oracle, what_helps
 from model.detections import Detections
 
@@ -69,9 +70,9 @@ def test_an_oracle_without_curves_says_what_to_run(tmp_path: Path) -> None:
         oracle.main(["--out", str(tmp_path), "--sets", "scenes", "--seeds", "0"])
 
 
-def test_best_by_law_prefers_what_is_not_learned_yet() -> None:
+def test_the_law_prefers_what_is_not_learned_yet() -> None:
     boxes = np.array([[5.0, 0.0], [4.0, 0.0], [0.0, 3.0]])
-    rows = oracle.best_by_law(boxes, np.array([1.0, 1.0]), np.array([0.9, 0.9]), 2)
+    rows = greedy(oracle.Law(np.array([1.0, 1.0]), np.array([0.9, 0.9])), boxes, 2)
     assert rows.tolist() == [0, 2]  # after five boxes of a class that is learned, three of the other say more than four
 
 
@@ -93,8 +94,8 @@ def test_agreement_by_hand() -> None:
 def test_worth_is_one_by_the_true_boxes_and_none_by_chance() -> None:
     rng = np.random.default_rng(3)
     truth = rng.poisson(2.0, (200, 3)).astype(float)
-    learned, ap = np.array([5.0, 5.0, 5.0]), np.array([0.1, 0.1, 0.1])
-    assert expected_boxes.worth(truth, truth, learned, ap, 20) == pytest.approx(1.0)
-    assert expected_boxes.worth(truth.max() - truth, truth, learned, ap, 20) < -0.5
-    blind = [expected_boxes.worth(rng.random((200, 3)), truth, learned, ap, 20) for _ in range(20)]
+    law = oracle.Law(np.array([5.0, 5.0, 5.0]), np.array([0.1, 0.1, 0.1]))
+    assert expected_boxes.worth(truth, truth, law, 20) == pytest.approx(1.0)
+    assert expected_boxes.worth(truth.max() - truth, truth, law, 20) < -0.5
+    blind = [expected_boxes.worth(rng.random((200, 3)), truth, law, 20) for _ in range(20)]
     assert np.mean(blind) == pytest.approx(0.0, abs=0.1)

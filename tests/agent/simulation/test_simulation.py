@@ -93,7 +93,7 @@ def results(out: Path) -> dict[tuple[str, int], dict[str, str]]:
         return {(row["strategy"], int(row["cycle"])): row for row in csv.DictReader(file)}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(200)
 def test_a_killed_simulation_repeats_no_training(resumed: tuple[Path, dict, dict]) -> None:
     out, state, _ = resumed
     assert 2 <= len(state) < 5  # it was killed in the middle
@@ -101,7 +101,7 @@ def test_a_killed_simulation_repeats_no_training(resumed: tuple[Path, dict, dict
     assert set(results(out)) == {(name, cycle) for name in ("entropy", "mgral") for cycle in range(3)}
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(200)
 def test_it_ends_as_if_it_had_not_been_killed(
     resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset], tmp_path: Path
 ) -> None:
@@ -144,7 +144,7 @@ def test_what_it_leaves(resumed: tuple[Path, dict, dict]) -> None:
     assert sheet.std() > 10  # pictures, not an empty page
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(200)
 def test_more_strategies_and_cycles_are_added_to_what_is_there(
     resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset]
 ) -> None:
