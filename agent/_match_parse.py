@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from model.dataset import Dataset
-from model.detections import Detections
+from model.data.dataset import Dataset
+from model.data.detections import Detections
 
 
 @dataclass(frozen=True)

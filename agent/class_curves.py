@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.phi import EXPECTED, Phi
-from model.dataset import HOLDOUT
+from model.data.dataset import HOLDOUT
 
 GAMMA = 0.8
 """Exponent of the power law of the odds: AP rises by GAMMA AP (1 - AP) for every e-fold of boxes. Measured were .48 on

@@ -22,9 +22,9 @@ from agent.pool_store import PoolStore
 from agent.strategies import Ranking
 from agent.strategies.mgral import Mgral, MgralConfig
 from agent.variants import Plan
-from model.dataset import Dataset
-from model.detections import Detections
-from model.detector import Detector, FitConfig, Picture
+from model.data.dataset import Dataset
+from model.data.detections import Detections
+from model.detectors.base import Detector, FitConfig, Picture
 from model.evaluate import Metrics
 from model.progress import Watch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.detections import Detections
+from model.data.detections import Detections
 
 SCORE_FLOOR = 0.05
 """Boxes that score less do not count. A detector emits them by the hundred on any picture, and they would drown every

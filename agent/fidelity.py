@@ -28,8 +28,8 @@ from agent.proposals import propose
 from agent.ranks import spearman
 from agent.variants import HINDSIGHT, SURROGATE, Plan
 from model.atomic import write_file
-from model.dataset import Dataset
-from model.detector import Detector, FitConfig, open_detector
+from model.data.dataset import Dataset
+from model.detectors.base import Detector, FitConfig, open_detector
 from model.progress import Watch
 
 CONTROL = -1  # the retrain without any batch

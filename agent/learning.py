@@ -13,8 +13,8 @@ from pathlib import Path
 from agent.match_scores import Delta
 from agent.match_table import MatchTable
 from model.atomic import remove, write_file
-from model.dataset import Dataset
-from model.detector import Detector, FitConfig, open_detector
+from model.data.dataset import Dataset
+from model.detectors.base import Detector, FitConfig, open_detector
 from model.evaluate import Metrics, evaluate
 from model.progress import Report, Watch
 from model.versions import Version, VersionError, VersionStore

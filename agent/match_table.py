@@ -28,8 +28,8 @@ from agent._match_query import HEAD, Work, make_work, score_subsets
 from agent._match_weighted import score_weightings, tally, whole_weights
 from agent.match_scores import Bootstrap, Delta, ManyScores, Scores
 from agent.running_subset import RunningSubset
-from model.dataset import Dataset
-from model.detections import Detections
+from model.data.dataset import Dataset
+from model.data.detections import Detections
 
 BLOCK = 128  # weightings drawn at a time, which bounds the memory of a bootstrap
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.phi import Phi
 from agent.pool import Pool
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 
 Cost = Literal["full", "frozen", "cached"]
 

@@ -21,10 +21,10 @@ from agent.phi import describe_pool
 from agent.pool import Pool
 from agent.proposals import propose
 from agent.variants import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
-from model.dataset import Dataset, LabeledImage
-from model.detections import Detections
-from model.detector import Detector, FitConfig
-from model.images import displayed_size
+from model.data.dataset import Dataset, LabeledImage
+from model.data.detections import Detections
+from model.detectors.base import Detector, FitConfig
+from model.data.images import displayed_size
 from model.progress import Report
 
 Fetch = Callable[[list[int]], Iterable[tuple[int, bytes]]]

@@ -16,8 +16,8 @@ import numpy as np
 from agent.descriptors import BOX_COLUMNS, describe, weakness_of, weigh
 from agent.distances import density, density_among, novelty, novelty_among
 from agent.reduction import CHUNK, Reduction, Rows, allocate, chunks
-from model.detections import Detections
-from model.detector import Detector, Picture
+from model.data.detections import Detections
+from model.detectors.base import Detector, Picture
 from model.progress import Report, silent
 
 COLUMNS = (*BOX_COLUMNS, "novelty", "density", "weakness")

@@ -24,8 +24,8 @@ from agent.descriptors import describe
 from agent.pool import Pool
 from agent.reduction import chunks
 from model.atomic import write_file
-from model.detections import Detections
-from model.detector import Detector, Picture
+from model.data.detections import Detections
+from model.detectors.base import Detector, Picture
 from model.progress import Report, silent
 
 META, INDEX, ENCODINGS, SUMMARIES = "store.json", "index.bin", "encodings.bin", "summaries.bin"

@@ -18,12 +18,12 @@ import torch
 
 from agent.match_table import MatchTable
 from agent.plan_values import SurrogateConfig
-from model.dataset import Dataset
-from model.images import load_image
-from model.learner import Learner
-from model.network import NetworkDetector
+from model.data.dataset import Dataset
+from model.data.images import load_image
+from model.detectors.learner import Learner
+from model.detectors.network import NetworkDetector
 from model.progress import Report, silent
-from model.training import Sample, Samples, strong
+from model.detectors.training import Sample, Samples, strong
 
 VIEWS = 4  # of each image, where features are cached
 NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student

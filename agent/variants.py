@@ -20,8 +20,8 @@ from agent.gain_rows import Row
 from agent.match_table import MatchTable
 from agent.plan_values import Described, Group, Past, Result, SurrogateConfig, Variant
 from model.atomic import write_file
-from model.dataset import Dataset
-from model.detector import Detector, open_detector
+from model.data.dataset import Dataset
+from model.detectors.base import Detector, open_detector
 from model.progress import Report, Watch, silent
 
 RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP

@@ -12,7 +12,7 @@ from xml.sax.saxutils import quoteattr
 
 from backend.labels import region
 from backend.studio import Studio
-from model.dataset import Dataset, LabeledImage
+from model.data.dataset import Dataset, LabeledImage
 
 UPLOAD = 40  # files in one request; Label Studio takes at most 100
 

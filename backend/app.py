@@ -26,7 +26,7 @@ from backend.queue import Jobs
 from backend.serving import store_of
 from backend.settings import Settings, get_settings
 from backend.studio import StudioAway, StudioError
-from model.detector import WeightsError
+from model.detectors.base import WeightsError
 
 log = logging.getLogger(__name__)
 

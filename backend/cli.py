@@ -17,7 +17,7 @@ from backend.labels import LabelConfigError
 from backend.research import fidelity, simulate
 from backend.settings import Settings, get_settings
 from backend.studio import StudioError
-from model.detector import WeightsError
+from model.detectors.base import WeightsError
 from model.versions import VersionError
 
 # Before torch is loaded: its threads spin while they wait, which on a busy machine costs up to 50 times.

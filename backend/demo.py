@@ -27,8 +27,8 @@ from backend.queue import Jobs
 from backend.serving import store_of
 from backend.studio import Studio, StudioError
 from backend.watch import watch
-from model.dataset import Dataset
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.synthetic.scenes import write_scenes
 
 TASKS, MOST_TASKS, LABELED = 120, 400, 40
 CHECKED = 10

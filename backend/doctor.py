@@ -13,7 +13,7 @@ from rq import Worker
 from backend.queue import connect
 from backend.settings import Settings
 from backend.studio import Studio, StudioError
-from model.detector import WeightsError, open_detector
+from model.detectors.base import WeightsError, open_detector
 
 LOW_DISK_GB = 5.0
 

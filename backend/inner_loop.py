@@ -17,8 +17,8 @@ from backend.fanout import fan_out
 from backend.project_work import ProjectWork
 from backend.serving import detector_of
 from backend.studio import Task
-from model.dataset import Dataset
-from model.images import ImageError
+from model.data.dataset import Dataset
+from model.data.images import ImageError
 from model.versions import Version
 
 

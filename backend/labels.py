@@ -12,7 +12,7 @@ import numpy as np
 from label_studio_sdk._legacy.exceptions import LabelStudioXMLSyntaxErrorSentryIgnored
 from label_studio_sdk.label_interface import LabelInterface
 
-from model.detections import Detections
+from model.data.detections import Detections
 
 
 class LabelConfigError(ValueError):

@@ -15,7 +15,7 @@ import numpy as np
 import requests
 
 from backend.studio import Studio, StudioAway, StudioError, Task
-from model.images import ImageError, load_image
+from model.data.images import ImageError, load_image
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from backend.queue import Jobs
 from backend.serving import detector_of, store_of
 from backend.settings import Settings, get_settings
 from backend.studio import Studio, StudioError, Task
-from model.images import ImageError
+from model.data.images import ImageError
 
 log = logging.getLogger(__name__)
 

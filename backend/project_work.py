@@ -24,9 +24,9 @@ from backend.queue import Jobs
 from backend.serving import detector_of, image_size, store_of
 from backend.settings import Settings
 from backend.studio import Studio, Task
-from model.dataset import Dataset, LabeledImage
-from model.detections import Detections
-from model.detector import FitConfig
+from model.data.dataset import Dataset, LabeledImage
+from model.data.detections import Detections
+from model.detectors.base import FitConfig
 from model.evaluate import Metrics
 from model.versions import Version
 

@@ -101,8 +101,8 @@ def simulate(
     from agent.simulation.grid import simulate as run
     from agent.variants import SurrogateConfig
     from backend.simulation_view import View, told
-    from model.detector import FitConfig
-    from model.directories import open_directory
+    from model.detectors.base import FitConfig
+    from model.data.directories import open_directory
 
     named = PROTOCOLS[protocol] if protocol else None
 
@@ -186,8 +186,8 @@ def fidelity(
 
     from agent import fidelity as measuring
     from agent.planning import PlanConfig
-    from model.detector import FitConfig, open_detector
-    from model.directories import open_directory
+    from model.detectors.base import FitConfig, open_detector
+    from model.data.directories import open_directory
 
     try:
         pool, evaluation = open_directory(data).pool_and_evaluation()

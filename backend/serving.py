@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backend.labels import LabelConfig
 from backend.settings import Settings
-from model.detector import Detector, WeightsError, open_detector
+from model.detectors.base import Detector, WeightsError, open_detector
 from model.versions import Version, VersionStore
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from backend.settings import Settings
 from backend.studio import Studio
 from backend.watch import fault, follow
 from model.atomic import write_file
-from model.dataset import Dataset, LabeledImage
+from model.data.dataset import Dataset, LabeledImage
 from model.evaluate import evaluate
 
 UNLIMITED = 1e9

@@ -47,7 +47,7 @@ def worker(jobs: Jobs) -> Worker:
 
 def run(settings: Settings, *, burst: bool = False) -> None:
     """Work until told to stop (the running job is finished first), or with `burst` until the queue is empty."""
-    import model.yolo  # noqa: F401  imported here once, so that each job's fork has torch at once
+    import model.detectors.yolo  # noqa: F401  imported here once, so that each job's fork has torch at once
 
     jobs = Jobs(settings)
     jobs.connection.ping()

@@ -21,10 +21,10 @@ from agent.simulation.ablations import ABLATIONS
 from agent.simulation.config import SimulationConfig
 from agent.simulation.grid import simulate
 from backend.simulation_view import View, told
-from model.dataset import Dataset
-from model.detector import FitConfig
-from model.directories import open_directory
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
+from model.data.directories import open_directory
+from model.synthetic.scenes import write_scenes
 
 STRATEGIES = (
     "random",

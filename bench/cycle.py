@@ -27,8 +27,8 @@ from backend.progress import describe
 from backend.queue import Jobs
 from backend.serving import store_of
 from backend.studio import Studio
-from model.dataset import Dataset
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.synthetic.scenes import write_scenes
 
 
 def cycle(workers: int, data: Path | None, tasks: int, labeled: int) -> dict:

@@ -29,9 +29,9 @@ from agent.ranks import spearman
 from agent.simulation.run import Run, detections
 from bench.kept_curves import Kept, class_ap, counts, learned, model_of
 from bench.oracle import Law
-from model.dataset import Dataset
-from model.detections import Detections
-from model.detector import open_detector
+from model.data.dataset import Dataset
+from model.data.detections import Detections
+from model.detectors.base import open_detector
 
 CUTS = (0.01, 0.05, 0.1, 0.25, 0.4)
 OVERLAP = 0.6  # IoU

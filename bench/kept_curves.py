@@ -12,7 +12,7 @@ import numpy as np
 
 from agent.simulation.run import Run
 from bench.curves import SETS, config_of, data_of
-from model.dataset import LabeledImage
+from model.data.dataset import LabeledImage
 from model.versions import Version, VersionStore
 
 

@@ -22,11 +22,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import torch
 
-from model.detector import open_detector
-from model.learner import Learner
-from model.network import NetworkDetector, computes_in_bfloat16
-from model.scenes import write_scenes
-from model.training import Samples
+from model.detectors.base import open_detector
+from model.detectors.learner import Learner
+from model.detectors.network import NetworkDetector, computes_in_bfloat16
+from model.synthetic.scenes import write_scenes
+from model.detectors.training import Samples
 
 RATE = 2e-3
 
@@ -37,7 +37,7 @@ def update_seconds(image_size: int, batch: int, repeat: int) -> dict[str, float]
     assert isinstance(detector, NetworkDetector)
     detector.image_size = image_size
     types: dict[str, AbstractContextManager] = {
-        "float32": patch("model.yolo.reduced", lambda: torch.autocast("cpu", enabled=False)),
+        "float32": patch("model.detectors.yolo.reduced", lambda: torch.autocast("cpu", enabled=False)),
         "bfloat16": nullcontext(),
     }
     with tempfile.TemporaryDirectory() as directory:

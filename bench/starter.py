@@ -17,10 +17,10 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
-from model.dataset import Dataset
-from model.detector import FitConfig, open_detector
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig, open_detector
 from model.evaluate import evaluate
-from model.scenes import write_scenes
+from model.synthetic.scenes import write_scenes
 
 
 def measure(name: str, train: Dataset, test: Dataset, config: FitConfig) -> dict:

@@ -11,8 +11,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from model.dataset import Dataset
-from model.detections import Detections
+from model.data.dataset import Dataset
+from model.data.detections import Detections
 
 
 @dataclass(frozen=True)

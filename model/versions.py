@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from model.atomic import TEMPORARY, remove, sync, write_file
 
 if TYPE_CHECKING:  # looking at versions needs no array library
-    from model.detector import Detector
+    from model.detectors.base import Detector
 
 log = logging.getLogger(__name__)
 

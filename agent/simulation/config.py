@@ -11,8 +11,8 @@ from agent.planning import PlanConfig
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.protocols import Base
 from agent.strategies.mgral import Mgral, MgralConfig
-from model.dataset import Dataset
-from model.detector import FitConfig
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
 
 
 class SimulationError(ValueError):
@@ -29,7 +29,7 @@ class SimulationConfig:
         batch: images revealed a cycle.
         cycles: batches revealed; each curve has one point more.
         seeds: of the initial images, the order of training and its augmentation: the same for all strategies.
-        weights: what trainings start from, see `model.detector.open_detector`.
+        weights: what trainings start from, see `model.detectors.base.open_detector`.
         fit: how every training is run, but for its seed.
         first_steps: weight updates of the first training, which all strategies share; 0: as of every other.
         base: what trainings but the first start from.

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from agent.simulation.run import Run
-from model.dataset import LabeledImage
+from model.data.dataset import LabeledImage
 
 SHOWN = 12  # images of a batch
 SIDE = 128

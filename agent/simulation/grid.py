@@ -21,7 +21,7 @@ from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.report import write_report
 from agent.simulation.run import Run
 from model.atomic import write_file
-from model.dataset import Dataset
+from model.data.dataset import Dataset
 from model.processes import end_with_parent
 
 ABOUT = "simulation.json"

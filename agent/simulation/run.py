@@ -29,9 +29,9 @@ from agent.pool_store import PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
 from agent.strategies.mgral import Mgral
 from model.atomic import TEMPORARY, remove, write_file
-from model.dataset import Dataset
-from model.detections import Detections
-from model.detector import Detector, Picture, open_detector
+from model.data.dataset import Dataset
+from model.data.detections import Detections
+from model.detectors.base import Detector, Picture, open_detector
 from model.evaluate import Metrics, evaluate
 from model.progress import Watch
 from model.versions import Version, VersionStore

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from model import voc, yolo_labels
-from model.dataset import Dataset, require_images
+from model.data.dataset import Dataset, require_images
 
 LOOKED_FOR = (
     "annotations.json with images/, or annotations/instances_<split>.json with <split>/ (COCO); "

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.dataset import Dataset, LabeledImage, require_images
-from model.images import displayed_size
+from model.data.dataset import Dataset, LabeledImage, require_images
+from model.data.images import displayed_size
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from model.dataset import Dataset, LabeledImage, require_images
-from model.images import displayed_size
+from model.data.dataset import Dataset, LabeledImage, require_images
+from model.data.images import displayed_size
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
@@ -115,7 +115,7 @@ def read_yaml(file: Path) -> Dataset:
 
 def _resolve(file: Path) -> dict[str, Any]:
     """The data set file with absolute paths, after a download where one is needed."""
-    import model.yolo  # noqa: F401 - sets ultralytics' environment before it is imported
+    import model.detectors.yolo  # noqa: F401 - sets ultralytics' environment before it is imported
 
     # isort: split
     from ultralytics.data.utils import check_det_dataset

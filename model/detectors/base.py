@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model.dataset import Dataset
-from model.detections import Detections
+from model.data.dataset import Dataset
+from model.data.detections import Detections
 from model.progress import Report, silent
 
 if TYPE_CHECKING:
-    from model.network import NetworkDetector
+    from model.detectors.network import NetworkDetector
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkD
         WeightsError: the file does not exist, or holds no detector; there is no such architecture.
     """
     # torch takes seconds to import: only when a model is needed
-    from model.torchvision import TorchvisionDetector, read
+    from model.detectors.torchvision import TorchvisionDetector, read
 
     path, name = Path(weights), str(weights)
     if name.startswith("torchvision:"):
@@ -140,7 +140,7 @@ def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkD
         path = STARTER
     elif path.exists() and read(path) is not None:
         return TorchvisionDetector.load(path, device=device)
-    from model.yolo import YoloDetector, download, is_published  # not needed by the torchvision family
+    from model.detectors.yolo import YoloDetector, download, is_published  # not needed by the torchvision family
 
     if not path.exists() and is_published(name):
         fetched = download(name)

@@ -1,6 +1,6 @@
 """Learner: a detector that is trained update by update, with a moving average of its weights beside it.
 
-`model.training` runs a whole training; this is for callers that decide what each update sees: the surrogates of the
+`model.detectors.training` runs a whole training; this is for callers that decide what each update sees: the surrogates of the
 agent, which mix labels with the teacher's own.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
-from model.network import NetworkDetector
-from model.training import GRADIENT_NORM, Sample, optimizer_of
+from model.detectors.network import NetworkDetector
+from model.detectors.training import GRADIENT_NORM, Sample, optimizer_of
 
 
 class Learner:

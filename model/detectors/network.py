@@ -1,6 +1,6 @@
 """NetworkDetector: what all detectors that are torch networks share, and the few things that each family does its way.
 
-A network looks at squares (model.images.letterbox) in two steps: its body turns a picture into levels of features, its
+A network looks at squares (model.data.images.letterbox) in two steps: its body turns a picture into levels of features, its
 head turns the levels into boxes. Everything else, from reading pictures to training, is the same for every family.
 """
 
@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
-from model.dataset import Dataset
-from model.detections import Detections
-from model.detector import Detector, FitConfig, Picture
-from model.images import letterbox, load_image
+from model.data.dataset import Dataset
+from model.data.detections import Detections
+from model.detectors.base import Detector, FitConfig, Picture
+from model.data.images import letterbox, load_image
 from model.progress import Report, silent
-from model.training import Sample, train
+from model.detectors.training import Sample, train
 
 MAX_BOXES = 300  # of a picture
 

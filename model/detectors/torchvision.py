@@ -12,11 +12,11 @@ import torch
 from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2.functional import normalize
 
-from model.detector import FitConfig, WeightsError
-from model.network import Boxes, NetworkDetector
-from model.torchvision_architectures import ARCHITECTURES
-from model.torchvision_heads import candidates, loss, suppress
-from model.training import Sample
+from model.detectors.base import FitConfig, WeightsError
+from model.detectors.network import Boxes, NetworkDetector
+from model.detectors.torchvision_architectures import ARCHITECTURES
+from model.detectors.torchvision_heads import candidates, loss, suppress
+from model.detectors.training import Sample
 
 log = logging.getLogger(__name__)
 

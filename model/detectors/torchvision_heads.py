@@ -14,7 +14,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image
 
-from model.network import MAX_BOXES, Boxes
+from model.detectors.network import MAX_BOXES, Boxes
 
 CANDIDATES = 3000  # boxes of a picture that suppression looks at; torchvision: 1000 a level, or 400 a class
 SMALLEST = 1e-2  # pixels, the narrowest box

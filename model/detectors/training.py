@@ -13,9 +13,9 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from model.dataset import Dataset, LabeledImage
-from model.detector import FitConfig
-from model.images import letterbox, load_image
+from model.data.dataset import Dataset, LabeledImage
+from model.detectors.base import FitConfig
+from model.data.images import letterbox, load_image
 from model.progress import Report
 
 GRADIENT_NORM = 10.0

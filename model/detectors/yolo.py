@@ -23,9 +23,9 @@ from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, torch_saf
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_asset
 from ultralytics.utils.nms import non_max_suppression
 
-from model.detector import WeightsError
-from model.network import MAX_BOXES, Boxes, NetworkDetector, reduced, whole
-from model.training import Sample
+from model.detectors.base import WeightsError
+from model.detectors.network import MAX_BOXES, Boxes, NetworkDetector, reduced, whole
+from model.detectors.training import Sample
 
 log = logging.getLogger(__name__)
 

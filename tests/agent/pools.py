@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.pool import Pool
-from model.detections import Detections
+from model.data.detections import Detections
 
 
 def found(class_scores: Sequence[Sequence[float]] | np.ndarray, classes: int | None = None) -> Detections:

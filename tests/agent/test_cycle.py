@@ -18,14 +18,14 @@ from agent.pool import Pool
 from agent.pool_store import PoolStore
 from agent.strategies.mgral import BASELINES
 from agent.variants import Plan, SurrogateConfig
-from model.dataset import Dataset, LabeledImage
-from model.detections import Detections
-from model.detector import Detector, FitConfig, Picture
+from model.data.dataset import Dataset, LabeledImage
+from model.data.detections import Detections
+from model.detectors.base import Detector, FitConfig, Picture
 from model.evaluate import Metrics
 from model.progress import Watch, silent
-from model.scenes import write_scenes
+from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 
 SIZE = 64
 

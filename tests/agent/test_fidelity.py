@@ -12,11 +12,11 @@ from agent import fidelity
 from agent.fidelity import FidelityConfig, interval, measure
 from agent.planning import PlanConfig
 from agent.variants import SurrogateConfig
-from model.dataset import Dataset
-from model.detector import FitConfig
-from model.network import NetworkDetector
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
+from model.detectors.network import NetworkDetector
 from model.progress import Cancelled
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model.made import SIDE, squares
 
 FIT = FitConfig(epochs=1, min_steps=2, batch=8, image_size=SIDE)

@@ -13,8 +13,8 @@ import pytest
 
 from agent.match_scores import Scores
 from agent.match_table import MatchTable
-from model.dataset import Dataset, LabeledImage
-from model.detections import Detections
+from model.data.dataset import Dataset, LabeledImage
+from model.data.detections import Detections
 from model.evaluate import evaluate
 from tests.agent.coco_reference import Reference
 from tests.shared import SHARED, needs_shared

@@ -9,10 +9,10 @@ import pytest
 
 from agent.descriptors import describe
 from agent.pool import COLUMNS, Pool
-from model.detections import Detections
-from model.detector import Picture
-from model.scenes import NAMES, scene
-from model.yolo import YoloDetector
+from model.data.detections import Detections
+from model.detectors.base import Picture
+from model.synthetic.scenes import NAMES, scene
+from model.detectors.yolo import YoloDetector
 from tests.agent.pools import found, pool_of, random_pool
 
 

@@ -12,8 +12,8 @@ import pytest
 from agent import pool_store
 from agent.pool import Pool
 from agent.pool_store import ENTRY, FileRows, PoolStore, encoder_fingerprint
-from model.detections import Detections
-from model.detector import Detector, Picture
+from model.data.detections import Detections
+from model.detectors.base import Detector, Picture
 from tests.agent.pools import found
 
 NAMES = ("c0", "c1", "c2")

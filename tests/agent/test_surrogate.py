@@ -18,10 +18,10 @@ from agent.match_table import MatchTable
 from agent.plan_values import Cost, Group, SurrogateConfig, Variant
 from agent.surrogate import Curve, ramp_up, train_variant
 from agent.variants import SURROGATE, Plan
-from model.dataset import Dataset
-from model.detector import FitConfig
-from model.learner import Learner, average
-from model.network import NetworkDetector
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
+from model.detectors.learner import Learner, average
+from model.detectors.network import NetworkDetector
 from model.progress import Cancelled, silent
 from tests.model.made import SIDE, cancel, new, squares, state
 
@@ -178,7 +178,7 @@ def test_cancelling_is_let_through(data: Dataset, detector: NetworkDetector) -> 
 def test_pseudo_labels_are_the_teachers_sure_boxes(data: Dataset, detector: NetworkDetector) -> None:
     learner = Learner(detector, learning_rate=1e-3, frozen=False)
     pictures = [i.path for i in data.images[:4]]
-    from model.images import letterbox, load_image
+    from model.data.images import letterbox, load_image
 
     plain = torch.stack([torch.from_numpy(letterbox(load_image(p), SIDE)[0]).permute(2, 0, 1) for p in pictures])
     found = detector.predict(pictures, threshold=0.02)

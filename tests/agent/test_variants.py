@@ -13,12 +13,12 @@ from agent.match_table import MatchTable
 from agent.planning import Hindsight, PlanConfig, cost, look_back, make_plan
 from agent.pool import Pool
 from agent.variants import Plan, SurrogateConfig
-from model.dataset import Dataset, in_holdout
-from model.detector import FitConfig
+from model.data.dataset import Dataset, in_holdout
+from model.detectors.base import FitConfig
 from model.evaluate import evaluate
-from model.network import NetworkDetector
+from model.detectors.network import NetworkDetector
 from model.progress import silent
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model.made import SIDE, squares
 
 TRAINING = SurrogateConfig(steps=2, every=2, batch=4, confidence=0.01)

@@ -3,7 +3,7 @@ import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
 from backend.labels import LabelConfig, LabelConfigError, boxes, regions
-from model.detections import Detections
+from model.data.detections import Detections
 
 CONFIG = (
     '<View><Image name="img" value="$picture"/><RectangleLabels name="box" toName="img" {extra}>'

@@ -14,7 +14,7 @@ from PIL import Image
 
 from backend.pictures import Pictures
 from backend.studio import Studio, StudioAway, Task
-from model.images import ImageError
+from model.data.images import ImageError
 
 
 def png() -> bytes:

@@ -13,8 +13,8 @@ from agent.simulation.config import SimulationConfig
 from agent.simulation.protocols import PROTOCOLS
 from backend.cli import main
 from backend.simulation_view import View, told
-from model.dataset import Dataset
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.synthetic.scenes import write_scenes
 from tests.model.written import coco_2017, voc_devkit, yolo
 
 

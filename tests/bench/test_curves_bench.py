@@ -10,7 +10,7 @@ import pytest
 
 from agent.policy import greedy
 from bench import choosers, curves, expected_boxes, oracle, what_helps
-from model.detections import Detections
+from model.data.detections import Detections
 
 STRATEGIES = "random,weakness,entropy,margin"
 

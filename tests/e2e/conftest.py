@@ -22,8 +22,8 @@ from backend.queue import Jobs
 from backend.serving import store_of
 from backend.settings import Settings
 from backend.studio import Studio
-from model.dataset import Dataset
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.synthetic.scenes import write_scenes
 
 AUTO_RETRAIN = 36  # annotations; only the test of it submits so many
 TRAINING = {

@@ -12,9 +12,9 @@ from agent.planning import PlanConfig
 from agent.simulation.config import SimulationConfig
 from agent.variants import SurrogateConfig
 from backend.simulated_labeling import through_label_studio
-from model.dataset import Dataset
-from model.detector import FitConfig
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
+from model.synthetic.scenes import write_scenes
 
 
 @pytest.mark.timeout(600)

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from model.dataset import Dataset
-from model.detector import FitConfig
-from model.network import NetworkDetector
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
+from model.detectors.network import NetworkDetector
+from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, TORCHVISION, Trained, new, square_in, squares
 from tests.model.written import TRAIN
 

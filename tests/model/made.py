@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from model.dataset import Dataset, LabeledImage
-from model.detector import Detector
-from model.network import NetworkDetector
+from model.data.dataset import Dataset, LabeledImage
+from model.detectors.base import Detector
+from model.detectors.network import NetworkDetector
 from model.progress import Cancelled
-from model.torchvision import TorchvisionDetector
+from model.detectors.torchvision import TorchvisionDetector
 from model.versions import Version, VersionStore
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model import tiny  # noqa: F401  the tiny architectures exist from here on
 
 SIDE = 64

@@ -11,8 +11,8 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from model.dataset import Dataset, LabeledImage
-from model.detections import Detections
+from model.data.dataset import Dataset, LabeledImage
+from model.data.detections import Detections
 from model.evaluate import Metrics, evaluate
 from tests.shared import SHARED, needs_shared
 

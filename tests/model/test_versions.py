@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from model.detector import open_detector
+from model.detectors.base import open_detector
 from model.versions import VersionError, VersionStore
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model.made import SIDE, add, contents
 
 

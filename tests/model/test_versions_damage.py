@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from model.versions import VersionError, VersionStore
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model.made import add, contents
 
 

@@ -16,7 +16,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.misc import Conv2dNormActivation
 
-from model.torchvision_architectures import ARCHITECTURES, Architecture
+from model.detectors.torchvision_architectures import ARCHITECTURES, Architecture
 
 WIDTH = 64
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from model.dataset import Dataset, LabeledImage
+from model.data.dataset import Dataset, LabeledImage
 
 TRAIN = {1, 2, 3, 4}  # ids of the six scenes; 5 and 6 evaluate
 

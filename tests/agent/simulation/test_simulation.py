@@ -21,9 +21,9 @@ from agent.simulation.grid import simulate
 from agent.simulation.report import COLUMNS
 from agent.variants import SurrogateConfig
 from backend.local import attempts
-from model.dataset import Dataset
-from model.detector import FitConfig
-from model.scenes import write_scenes
+from model.data.dataset import Dataset
+from model.detectors.base import FitConfig
+from model.synthetic.scenes import write_scenes
 
 OPTIONS = (
     "--strategies entropy,mgral --initial 20 --batch 4 --cycles 2 --seeds 0 --image-size 64 --steps 6 "

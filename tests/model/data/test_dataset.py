@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.dataset import Dataset, LabeledImage, in_holdout
+from model.data.dataset import Dataset, LabeledImage, in_holdout
 from tests.shared import SHARED, needs_shared
 
 

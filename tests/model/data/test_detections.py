@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from model.detections import Detections
+from model.data.detections import Detections
 
 
 def two_boxes() -> Detections:

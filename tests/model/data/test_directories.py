@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.dataset import Dataset, LabeledImage
-from model.directories import open_directory
+from model.data.dataset import Dataset, LabeledImage
+from model.data.directories import open_directory
 from tests.model.written import FORMATS, ONE_SIDED, coco_2017, side, voc_devkit, voc_year, write, yolo
 
 

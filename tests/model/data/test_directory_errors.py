@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from model.dataset import Dataset
-from model.directories import open_directory
+from model.data.dataset import Dataset
+from model.data.directories import open_directory
 from tests.model.written import coco_2017, data_yaml, product, voc_list, voc_year, write, yolo, yolo_lists
 
 

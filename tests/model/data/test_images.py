@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from model.images import ImageError, displayed_size, letterbox, load_image
+from model.data.images import ImageError, displayed_size, letterbox, load_image
 
 
 def gradient(height: int = 30, width: int = 40) -> np.ndarray:

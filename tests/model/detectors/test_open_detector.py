@@ -11,8 +11,8 @@ import pytest
 import torch
 from ultralytics.nn.tasks import SegmentationModel
 
-from model.detector import FitConfig, WeightsError, open_detector
-from model.yolo import YoloDetector, is_published
+from model.detectors.base import FitConfig, WeightsError, open_detector
+from model.detectors.yolo import YoloDetector, is_published
 from tests.model.made import SIDE, new, squares
 
 

@@ -19,11 +19,11 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 
-from model.detector import FitConfig, WeightsError, open_detector
-from model.learner import Learner
-from model.torchvision import DEVIATION, MEAN, TorchvisionDetector, known
-from model.torchvision_architectures import ARCHITECTURES
-from model.torchvision_heads import candidates
+from model.detectors.base import FitConfig, WeightsError, open_detector
+from model.detectors.learner import Learner
+from model.detectors.torchvision import DEVIATION, MEAN, TorchvisionDetector, known
+from model.detectors.torchvision_architectures import ARCHITECTURES
+from model.detectors.torchvision_heads import candidates
 from tests.model.made import SIDE, TORCHVISION, same, squares, state
 
 LOADED = "torchvision.models._api.load_state_dict_from_url"
@@ -229,11 +229,11 @@ def imported_at_once(module: str) -> set[str]:
 def test_the_family_works_without_ultralytics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its licence is another: who uses torchvision's detectors need not have it."""
     monkeypatch.chdir(Path(__file__).parents[2])
-    assert "ultralytics" in imported_at_once("model.yolo")
-    for module in ("model.torchvision", "model.learner", "agent.surrogate"):
+    assert "ultralytics" in imported_at_once("model.detectors.yolo")
+    for module in ("model.detectors.torchvision", "model.detectors.learner", "agent.surrogate"):
         found = imported_at_once(module)
-        assert "model.network" in found
+        assert "model.detectors.network" in found
         assert not [name for name in found if name.startswith("ultralytics")]
     TorchvisionDetector.new("tiny-ssd", ("a",), SIDE).save(tmp_path / "weights.pt")
-    monkeypatch.setitem(sys.modules, "model.yolo", None)  # an import of it would fail
+    monkeypatch.setitem(sys.modules, "model.detectors.yolo", None)  # an import of it would fail
     assert open_detector(tmp_path / "weights.pt").names == ("a",)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from model.dataset import Dataset, LabeledImage
-from model.detector import FitConfig
+from model.data.dataset import Dataset, LabeledImage
+from model.detectors.base import FitConfig
 from model.evaluate import evaluate
-from model.network import NetworkDetector, transfer
+from model.detectors.network import NetworkDetector, transfer
 from model.progress import Cancelled
-from model.yolo import YoloDetector
+from model.detectors.yolo import YoloDetector
 from tests.model.made import SIDE, Trained, cancel, new, same, squares, state
 
 QUICK = FitConfig(epochs=1, min_steps=1, batch=4, image_size=SIDE)

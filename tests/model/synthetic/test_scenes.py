@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.dataset import Dataset
-from model.images import load_image
-from model.scenes import FREQUENCY, HEIGHT, NAMES, WIDTH, scene, write_scenes
+from model.data.dataset import Dataset
+from model.data.images import load_image
+from model.synthetic.scenes import FREQUENCY, HEIGHT, NAMES, WIDTH, scene, write_scenes
 
 
 def digests(directory: Path) -> dict[str, str]:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from model import scenes
-from model.detector import STARTER, FitConfig, open_detector
+from model.detectors.base import STARTER, FitConfig, open_detector
 from model.evaluate import evaluate
-from model.images import load_image
-from model.starter import NAMES, SIDE, corpus, picture
+from model.data.images import load_image
+from model.synthetic.starter import NAMES, SIDE, corpus, picture
 from tests.model.made import squares
 
 RECORD = STARTER.with_suffix(".json")  # written when the weights are done
@@ -82,7 +82,7 @@ def test_a_fine_tune_from_the_starter_learns_in_seconds(tmp_path: Path) -> None:
 def test_without_a_network_a_published_name_gives_the_starter(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("model.yolo.download", lambda _: None)
+    monkeypatch.setattr("model.detectors.yolo.download", lambda _: None)
     with caplog.at_level(logging.WARNING):
         detector = open_detector("yolo11x.pt")
     assert detector.names == NAMES
