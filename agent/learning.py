@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from agent.match_scores import Delta
+from agent.match.scores import Delta
 from agent.match_table import MatchTable
 from model.atomic import remove, write_file
 from model.data.dataset import Dataset

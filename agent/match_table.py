@@ -20,14 +20,14 @@ import numba
 import numpy as np
 
 from agent import _match_file
-from agent._match_build import make_layout
-from agent._match_layout import Layout
-from agent._match_lookup import find_images
-from agent._match_parse import Parsed, from_coco, from_dataset
-from agent._match_query import HEAD, Work, make_work, score_subsets
-from agent._match_weighted import score_weightings, tally, whole_weights
-from agent.match_scores import Bootstrap, Delta, ManyScores, Scores
-from agent.running_subset import RunningSubset
+from agent.match.build import make_layout
+from agent.match.layout import Layout
+from agent.match.lookup import find_images
+from agent.match.parse import Parsed, from_coco, from_dataset
+from agent.match.query import HEAD, Work, make_work, score_subsets
+from agent.match.weighted import score_weightings, tally, whole_weights
+from agent.match.scores import Bootstrap, Delta, ManyScores, Scores
+from agent.match.running_subset import RunningSubset
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from agent import variants
 from agent.cycle import prepare
-from agent.gain_rows import Rows
+from agent.gain.rows import Rows
 from agent.learning import Learned
-from agent.pool import Pool
-from agent.variants import Plan
+from agent.pool.pool import Pool
+from agent.inner_loop.plan import Plan
 from backend.fanout import fan_out
 from backend.project_work import ProjectWork
 from backend.serving import detector_of

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agent import variants
 from agent.cycle import rank as order
-from agent.gain_rows import Rows
+from agent.gain.rows import Rows
 from agent.learning import has_boxes, learn
 from agent.strategies.mgral import UNTRUSTED, Mgral
 from backend.fanout import run_claimed

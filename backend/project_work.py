@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from agent.cycle import CycleConfig, look
-from agent.planning import PlanConfig
-from agent.pool import Pool
-from agent.pool_store import PoolStore, encoder_fingerprint
+from agent.inner_loop.planning import PlanConfig
+from agent.pool.pool import Pool
+from agent.pool.store import PoolStore, encoder_fingerprint
 from agent.strategies import Ranking
-from agent.variants import SurrogateConfig
+from agent.inner_loop.plan import SurrogateConfig
 from backend.labels import LabelConfig, boxes, regions
 from backend.pictures import Pictures
 from backend.progress import Progress

@@ -96,10 +96,10 @@ def simulate(
     \b
     Example: mgral simulate --data ../shared/data/cards --strategies random,mgral --initial 24 --batch 24 --out curves
     """
-    from agent.planning import PlanConfig
+    from agent.inner_loop.planning import PlanConfig
     from agent.simulation.config import SimulationConfig
     from agent.simulation.grid import simulate as run
-    from agent.variants import SurrogateConfig
+    from agent.inner_loop.plan import SurrogateConfig
     from backend.simulation_view import View, told
     from model.detectors.base import FitConfig
     from model.data.directories import open_directory
@@ -185,7 +185,7 @@ def fidelity(
     from rich.progress import Progress
 
     from agent import fidelity as measuring
-    from agent.planning import PlanConfig
+    from agent.inner_loop.planning import PlanConfig
     from model.detectors.base import FitConfig, open_detector
     from model.data.directories import open_directory
 

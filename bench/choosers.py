@@ -20,13 +20,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 import numpy as np
 
 from agent import strategies
-from agent.gain_fit import fit_gains
-from agent.gain_rows import Rows
-from agent.phi import describe_pool
-from agent.policy import greedy_rows, lower_bound, rank_rows
-from agent.pool import Pool
-from agent.pool_store import PoolStore
-from agent.reinforce import ReinforceConfig, train_policy
+from agent.gain.fit import fit_gains
+from agent.gain.rows import Rows
+from agent.pool.phi import describe_pool
+from agent.policy.policy import greedy_rows, lower_bound, rank_rows
+from agent.pool.pool import Pool
+from agent.pool.store import PoolStore
+from agent.policy.reinforce import ReinforceConfig, train_policy
 from agent.simulation.run import Run
 from agent.strategies.mgral import SHUFFLES
 from bench.kept_curves import Kept, class_ap, model_of

@@ -6,7 +6,7 @@
 An image's expected boxes of a class are the sum of the class's scores over its boxes from a cut on. For every cut, over
 images that the model has not learned from, by the first model and by random's last: the rank correlation of expected
 with true boxes, of all boxes together and class by class (the mean); and the worth of the batch that the law of
-`agent.class_curves` finds best by the expected boxes, where a random batch's is 0 and the best one's by the true boxes
+`agent.gain.class_curves` finds best by the expected boxes, where a random batch's is 0 and the best one's by the true boxes
 is 1. "one a place" is the cut of the product, and of boxes that overlap only the surest counts, whatever its class.
 The last line is JSON.
 """
@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from agent.descriptors import SCORE_FLOOR
-from agent.policy import greedy
-from agent.ranks import spearman
+from agent.pool.descriptors import SCORE_FLOOR
+from agent.policy.policy import greedy
+from agent.gain.ranks import spearman
 from agent.simulation.run import Run, detections
 from bench.kept_curves import Kept, class_ap, counts, learned, model_of
 from bench.oracle import Law

@@ -22,7 +22,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from agent._match_parse import from_coco
+from agent.match.parse import from_coco
 from agent.match_table import MatchTable
 from bench import ap_peers
 from bench.detection_data import COCO, VOC, Shape, make

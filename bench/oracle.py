@@ -4,7 +4,7 @@
     python -m bench.oracle --out OUT --sets cards --seeds 0   # three minutes for each set, seed and oracle
 
 Same trainer, start and budget. "oracle-boxes" takes the images with most true boxes; "oracle-law" the batch that the
-law of `agent.class_curves` finds best, image by image, given the true boxes. The last line is JSON.
+law of `agent.gain.class_curves` finds best, image by image, given the true boxes. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import numpy as np
 
-from agent.class_curves import curve, half_learned
-from agent.gain import GainModel
-from agent.policy import greedy
+from agent.gain.class_curves import curve, half_learned
+from agent.gain.model import GainModel
+from agent.policy.policy import greedy
 from agent.simulation.report import collect, summarise
 from agent.simulation.run import CHOSEN, Run
 from bench.curves import markdown
@@ -51,7 +51,7 @@ class OracleRun(Run):
 
 
 class Law(GainModel):
-    """What the law of `agent.class_curves` alone says of batches, by their boxes: an image's code is its boxes (C,).
+    """What the law of `agent.gain.class_curves` alone says of batches, by their boxes: an image's code is its boxes (C,).
 
     Of classes with boxes `learned` (C,) from which they reached `ap` (C,), -1 where unknown.
     """

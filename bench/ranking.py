@@ -23,9 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import numpy as np
 
-from agent.gain import GainModel
-from agent.policy import rank_rows
-from agent.reinforce import ReinforceConfig, train_policy
+from agent.gain.model import GainModel
+from agent.policy.policy import rank_rows
+from agent.policy.reinforce import ReinforceConfig, train_policy
 
 FEATURES, CELLS, BUDGET, SHUFFLES = 25, 30, 50, 2
 CHUNK = 50_000  # images written at once

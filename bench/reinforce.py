@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 import numpy as np
 import torch
 
-from agent.reinforce import ReinforceConfig, train_policy
+from agent.policy.reinforce import ReinforceConfig, train_policy
 from bench import ap_peers
 from bench.detection_data import VOC, make
 from bench.ranking import BUDGET, CELLS, FEATURES, PlantedTable

@@ -9,7 +9,7 @@ detector that all started from expected them; how near the pool is to the neares
 boxes were. The last line is JSON.
 
 Laws, of n boxes of a class: "all" log of the sum over classes; "rare" the error of each class falls as (n + 1)^-1/2, so
-that the rarest gain most; "odds" the mean AP of `agent.class_curves`. "gamma" is no correlation but that law's
+that the rarest gain most; "odds" the mean AP of `agent.gain.class_curves`. "gamma" is no correlation but that law's
 exponent: the slope of a class's AP over log(n + 1), both less their means over strategies, in units of AP (1 - AP).
 """
 
@@ -23,9 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import numpy as np
 
-from agent.class_curves import curve, half_learned
-from agent.descriptors import describe
-from agent.reduction import Reduction
+from agent.gain.class_curves import curve, half_learned
+from agent.pool.descriptors import describe
+from agent.pool.reduction import Reduction
 from agent.simulation.config import SimulationConfig
 from agent.simulation.run import Run
 from bench.curves import STRATEGIES

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.gain_rows import BASIS_COLUMNS
-from agent.seeding import seed
+from agent.gain.rows import BASIS_COLUMNS
+from agent.pool.seeding import seed
 
 SAMPLE = 4096
 """Images of the pool among which cells are sought."""

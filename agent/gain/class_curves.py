@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.phi import EXPECTED, Phi
+from agent.pool.phi import EXPECTED, Phi
 from model.data.dataset import HOLDOUT
 
 GAMMA = 0.8

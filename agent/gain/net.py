@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from agent.gain import GainModel
-from agent.gain_rows import LEAST_ERROR, Noise, Row
+from agent.gain.model import GainModel
+from agent.gain.rows import LEAST_ERROR, Noise, Row
 
 CODE = 16
 HIDDEN = 16

@@ -7,12 +7,12 @@ from itertools import product
 
 import numpy as np
 
-from agent.cells import Cells
-from agent.class_curves import ClassCurves
-from agent.gain import GainModel
-from agent.gain_rows import LEAST_ERROR, Noise, Row
-from agent.nnls import nnls
-from agent.phi import EXPECTED
+from agent.gain.cells import Cells
+from agent.gain.class_curves import ClassCurves
+from agent.gain.model import GainModel
+from agent.gain.rows import LEAST_ERROR, Noise, Row
+from agent.gain.nnls import nnls
+from agent.pool.phi import EXPECTED
 
 FEWEST = 5
 """Rows from which on they say more than their mean."""

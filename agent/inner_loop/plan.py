@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from agent.gain_rows import Row
+from agent.gain.rows import Row
 from agent.match_table import MatchTable
-from agent.plan_values import Described, Group, Past, Result, SurrogateConfig, Variant
+from agent.inner_loop.values import Described, Group, Past, Result, SurrogateConfig, Variant
 from model.atomic import write_file
 from model.data.dataset import Dataset
 from model.detectors.base import Detector, open_detector
@@ -113,7 +113,7 @@ class Plan:
 
         Raises ValueError where it is not.
         """
-        from agent.surrogate import train_variant  # torch takes seconds to import: only where something is trained
+        from agent.inner_loop.surrogate import train_variant  # torch takes seconds to import: only where something is trained
 
         start = time.monotonic()
         variant = self.variants[index]

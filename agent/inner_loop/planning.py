@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from agent.match_table import MatchTable
-from agent.phi import describe_pool
-from agent.pool import Pool
-from agent.proposals import propose
-from agent.variants import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
+from agent.pool.phi import describe_pool
+from agent.pool.pool import Pool
+from agent.inner_loop.proposals import propose
+from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.detectors.base import Detector, FitConfig

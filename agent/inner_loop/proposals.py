@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent import strategies
-from agent.distances import squared_distances
-from agent.pool import Pool
+from agent.pool.distances import squared_distances
+from agent.pool.pool import Pool
 
 # In this order, again and again: part at random, part as the baselines choose, part from one corner of the pool, part
 # mixed. Few variants take the first few, so chance and the baselines that differ most come first.

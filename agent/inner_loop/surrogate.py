@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from agent.match_table import MatchTable
-from agent.plan_values import SurrogateConfig
+from agent.inner_loop.values import SurrogateConfig
 from model.data.dataset import Dataset
 from model.data.images import load_image
 from model.detectors.learner import Learner

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from agent.phi import Phi
-from agent.pool import Pool
+from agent.pool.phi import Phi
+from agent.pool.pool import Pool
 from model.data.dataset import Dataset
 
 Cost = Literal["full", "frozen", "cached"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from agent._match_layout import EVERY, THRESHOLDS, TIE_FIRST, TIE_NEXT, Layout
-from agent._match_lookup import make_index
-from agent._match_parse import Parsed
+from agent.match.layout import EVERY, THRESHOLDS, TIE_FIRST, TIE_NEXT, Layout
+from agent.match.lookup import make_index
+from agent.match.parse import Parsed
 
 IOU = np.minimum(np.linspace(0.5, 0.95, THRESHOLDS), 1 - 1e-10)  # as pycocotools compares
 LOW, HIGH = 0.0, 1e10  # pycocotools' area range "all": what lies outside is ignored

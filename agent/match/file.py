@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from agent._match_layout import Layout
+from agent.match.layout import Layout
 
 MAGIC = b"MATCHTB1"
 ALIGN = 64

@@ -8,7 +8,7 @@ from itertools import accumulate
 import numpy as np
 from numba import njit
 
-from agent._match_layout import Layout
+from agent.match.layout import Layout
 
 
 class UnknownImage(KeyError):

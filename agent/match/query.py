@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from agent._match_layout import EVERY, Layout
-from agent._match_simd import NO_RANK, STRIDE, envelope_50_to_65, envelope_70_to_85, envelope_90_to_95
+from agent.match.layout import EVERY, Layout
+from agent.match.simd import NO_RANK, STRIDE, envelope_50_to_65, envelope_70_to_85, envelope_90_to_95
 
 # pycocotools compares recall with linspace(0, 1, 101), whose value at 70 is 0.7000000000000001: 7 of 10 falls short.
 # Rounding can decide only where tp / n equals k / 100 exactly, so integers plus this list of k settle every case.

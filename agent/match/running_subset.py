@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent._match_layout import Layout
-from agent._match_lookup import UnknownImage
-from agent._match_query import HEAD, make_work, move_one, score_stale
-from agent.match_scores import Scores
+from agent.match.layout import Layout
+from agent.match.lookup import UnknownImage
+from agent.match.query import HEAD, make_work, move_one, score_stale
+from agent.match.scores import Scores
 
 
 class RunningSubset:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from agent._match_layout import TIE_FIRST, TIE_NEXT, Layout
-from agent._match_query import HEAD, SHORT, summarise
-from agent._match_simd import EPS
+from agent.match.layout import TIE_FIRST, TIE_NEXT, Layout
+from agent.match.query import HEAD, SHORT, summarise
+from agent.match.simd import EPS
 
 FINEST = 20  # weights are multiples of 2 ** -FINEST
 HEAVIEST = 2**42  # ground truth, in units: beyond, rounding could confuse a recall with a threshold

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from agent import unrolled
-from agent.gain import GainModel
-from agent.unrolled import LARGEST_SCORE
+from agent.gain.model import GainModel
+from agent.policy.lstm import LARGEST_SCORE
 
 HIDDEN = 32
 CANDIDATES = 4  # images that compete for one place in the batch

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from agent._nearest import nearest
-from agent.reduction import chunks, evenly
+from agent.pool.nearest import nearest
+from agent.pool.reduction import chunks, evenly
 
 CHUNK = 2048  # rows at a time
 NEIGHBOURS = 10

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.pool import COLUMNS, Pool
-from agent.reduction import CHUNK, allocate, chunks
+from agent.pool.pool import COLUMNS, Pool
+from agent.pool.reduction import CHUNK, allocate, chunks
 
 COMPONENTS = 8
 LIMIT = 10.0
@@ -41,7 +41,7 @@ class Phi:
         """(k, F) float32, other images in the same space.
 
         Args:
-            descriptors: (k, K) in the order of `agent.pool.COLUMNS`.
+            descriptors: (k, K) in the order of `agent.pool.pool.COLUMNS`.
             expected: (k, C) expected boxes per class.
             reduced: (k, r) encodings under the pool's `reduction`.
 

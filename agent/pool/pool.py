@@ -1,7 +1,7 @@
 """Pool: the unlabeled images that a strategy chooses from, each as numbers.
 
 Built by one streaming pass of the detector; pictures and detections are let go as it runs. In memory a pool of 100,000
-images takes a few hundred megabytes; a larger one comes from `agent.pool_store`, where its arrays lie on disk.
+images takes a few hundred megabytes; a larger one comes from `agent.pool.store`, where its arrays lie on disk.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.descriptors import BOX_COLUMNS, describe, weakness_of, weigh
-from agent.distances import density, density_among, novelty, novelty_among
-from agent.reduction import CHUNK, Reduction, Rows, allocate, chunks
+from agent.pool.descriptors import BOX_COLUMNS, describe, weakness_of, weigh
+from agent.pool.distances import density, density_among, novelty, novelty_among
+from agent.pool.reduction import CHUNK, Reduction, Rows, allocate, chunks
 from model.data.detections import Detections
 from model.detectors.base import Detector, Picture
 from model.progress import Report, silent
@@ -31,7 +31,7 @@ class Pool:
     Attributes:
         ids: (n,) int64, unique.
         encodings: (n, D) from `Detector.scan`: a float32 array, or float16 rows of a file.
-        descriptors: (n, K) float32, one column per name in `columns`. From boxes: see `agent.descriptors.weigh`.
+        descriptors: (n, K) float32, one column per name in `columns`. From boxes: see `agent.pool.descriptors.weigh`.
             novelty: distance to the nearest labeled image; with nothing labeled, to the mean of the pool.
             density: mean distance to the 10 nearest other images of the pool; small where images crowd. In a pool of
             more than 4,096 images neighbours are sought among 4,096 of them, evenly spaced; of more than 100,000,
@@ -216,7 +216,7 @@ class Pool:
         labeled_summaries: Rows | None = None,
         directory: Path | None = None,
     ) -> Pool:
-        """A pool from one row of `agent.descriptors.describe` (n, 4 + 2 C) and one encoding (n, D) per id.
+        """A pool from one row of `agent.pool.descriptors.describe` (n, 4 + 2 C) and one encoding (n, D) per id.
 
         Rows are read in chunks; with a `directory`, what is made of them is put there, in files that go with the pool.
         `labeled_summaries` (m, 4 + 2 C), where given, describe the labeled images too.

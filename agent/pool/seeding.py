@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.distances import squared_distances
+from agent.pool.distances import squared_distances
 
 
 @dataclass(frozen=True, eq=False)

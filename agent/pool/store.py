@@ -3,7 +3,7 @@
     store.json        the encoder's fingerprint, its class names and the encodings' width
     index.bin         an id and a digest of the content key per image; written last: a row counts once it is here
     encodings.bin     (n, D) float16
-    summaries.bin     (n, 4 + 2 C) float32, `agent.descriptors.describe`: nothing in it depends on a class's AP
+    summaries.bin     (n, 4 + 2 C) float32, `agent.pool.descriptors.describe`: nothing in it depends on a class's AP
 
 Rows are only appended, a block at a time; an image whose content changed gets a new row, and its last row counts. A
 killed pass loses at most its unfinished block. One writer at a time, please: lock.
@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from agent.descriptors import describe
-from agent.pool import Pool
-from agent.reduction import chunks
+from agent.pool.descriptors import describe
+from agent.pool.pool import Pool
+from agent.pool.reduction import chunks
 from model.atomic import write_file
 from model.data.detections import Detections
 from model.detectors.base import Detector, Picture

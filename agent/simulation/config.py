@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from agent import strategies
 from agent.cycle import CycleConfig
-from agent.planning import PlanConfig
+from agent.inner_loop.planning import PlanConfig
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.protocols import Base
 from agent.strategies.mgral import Mgral, MgralConfig
@@ -70,7 +70,7 @@ class SimulationConfig:
         plan, agent, name = replace(self.plan, training=training), MgralConfig(), strategy
         if strategy in ABLATIONS:
             name = Mgral.name
-            from agent.reinforce import ReinforceConfig  # torch takes seconds to import
+            from agent.policy.reinforce import ReinforceConfig  # torch takes seconds to import
 
             if strategy == "mgral-surrogates":
                 plan = replace(plan, surrogates=max(2, plan.hindsight // 2))

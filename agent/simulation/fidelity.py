@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 
-from agent.gain_fit import fit_gains
-from agent.gain_rows import Rows
+from agent.gain.fit import fit_gains
+from agent.gain.rows import Rows
 from agent.match_table import MatchTable
-from agent.phi import Phi, describe_pool
-from agent.planning import PlanConfig, copied, look_back, make_plan
-from agent.pool import Pool
-from agent.pool_store import PoolStore, encoder_fingerprint
-from agent.proposals import propose
-from agent.ranks import spearman
-from agent.variants import HINDSIGHT, SURROGATE, Plan
+from agent.pool.phi import Phi, describe_pool
+from agent.inner_loop.planning import PlanConfig, copied, look_back, make_plan
+from agent.pool.pool import Pool
+from agent.pool.store import PoolStore, encoder_fingerprint
+from agent.inner_loop.proposals import propose
+from agent.gain.ranks import spearman
+from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Plan
 from model.atomic import write_file
 from model.data.dataset import Dataset
 from model.detectors.base import Detector, FitConfig, open_detector

@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from agent.cycle import look, prepare, rank
-from agent.gain_rows import Rows
+from agent.gain.rows import Rows
 from agent.learning import Learned, learn
 from agent.match_table import MatchTable
-from agent.planning import copied
-from agent.pool import Pool
-from agent.pool_store import PoolStore, encoder_fingerprint
+from agent.inner_loop.planning import copied
+from agent.pool.pool import Pool
+from agent.pool.store import PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
 from agent.strategies.mgral import Mgral
 from model.atomic import TEMPORARY, remove, write_file

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from agent.pool import Pool
+from agent.pool.pool import Pool
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.distances import squared_distances
-from agent.pool import Pool
+from agent.pool.distances import squared_distances
+from agent.pool.pool import Pool
 from agent.strategies.base import Strategy, centre, register
 
 

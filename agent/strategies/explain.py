@@ -8,11 +8,11 @@ from typing import overload
 
 import numpy as np
 
-from agent.cells import Cells
-from agent.gain_rows import BASIS_COLUMNS
-from agent.phi import Phi
-from agent.pool import Pool
-from agent.reduction import CHUNK
+from agent.gain.cells import Cells
+from agent.gain.rows import BASIS_COLUMNS
+from agent.pool.phi import Phi
+from agent.pool.pool import Pool
+from agent.pool.reduction import CHUNK
 
 SHOWN = 2  # descriptors named in a reason
 UNUSUAL = 0.5  # standard deviations from the pool's mean from which on a descriptor is worth a word

@@ -1,6 +1,6 @@
 """MGRAL (arXiv 2601.15688): the order that is expected to raise mAP the most, learned from measured gains.
 
-A gain model is fitted to batches whose ΔmAP was measured (`agent.variants`), a policy is trained against it by policy
+A gain model is fitted to batches whose ΔmAP was measured (`agent.inner_loop.plan`), a policy is trained against it by policy
 gradient, and its batch is published unless the same model finds a baseline's batch as good.
 """
 
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from agent.cells import Cells
-from agent.explain import Facts, Reasons, facts
-from agent.gain_rows import Row, Rows
-from agent.phi import Phi, describe_pool
-from agent.pool import Pool
+from agent.gain.cells import Cells
+from agent.strategies.explain import Facts, Reasons, facts
+from agent.gain.rows import Row, Rows
+from agent.pool.phi import Phi, describe_pool
+from agent.pool.pool import Pool
 from agent.strategies.base import Arrangement, Ranking, Strategy, get, register
 from model.progress import Report, silent
 
 if TYPE_CHECKING:
-    from agent.gain_fit import Fitted
-    from agent.policy import RankedRows
-    from agent.reinforce import Curve, ReinforceConfig
+    from agent.gain.fit import Fitted
+    from agent.policy.policy import RankedRows
+    from agent.policy.reinforce import Curve, ReinforceConfig
 
 BASELINES = ("random", "least_confidence", "margin", "entropy", "coreset", "kmeanspp", "weakness", "two_stage")
 
@@ -71,8 +71,8 @@ class Mgral(Strategy):
     def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> Arrangement:
         """See `Strategy.arrange`."""
         # torch takes seconds to import, and whoever lists the strategies does not need it
-        from agent.gain_fit import fit_gains
-        from agent.policy import KAPPA
+        from agent.gain.fit import fit_gains
+        from agent.policy.policy import KAPPA
 
         phi = describe_pool(pool)
         if not budget or budget >= len(pool):
@@ -110,8 +110,8 @@ class Mgral(Strategy):
         self, phi: Phi, fitted: Fitted, budget: int, warm_start: np.ndarray, seed: int, record: dict[str, Any]
     ) -> RankedRows:
         """The agent's own order of the pool; how it learned goes into `record`."""
-        from agent.policy import greedy_rows, rank_rows
-        from agent.reinforce import ReinforceConfig, train_policy
+        from agent.policy.policy import greedy_rows, rank_rows
+        from agent.policy.reinforce import ReinforceConfig, train_policy
 
         if self.config.chooser == "greedy":
             return greedy_rows(phi.values, fitted.model, budget)

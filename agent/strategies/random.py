@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.pool import Pool
+from agent.pool.pool import Pool
 from agent.strategies.base import Strategy, register
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.pool import Pool
-from agent.seeding import seed
+from agent.pool.pool import Pool
+from agent.pool.seeding import seed
 from agent.strategies.base import Strategy, centre, descending, register
 
 EXPANSION = 4

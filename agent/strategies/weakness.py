@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.descriptors import weakness_of
-from agent.pool import Pool
+from agent.pool.descriptors import weakness_of
+from agent.pool.pool import Pool
 from agent.strategies.base import Pointwise, nothing_found, register
 
 
@@ -14,7 +14,7 @@ class Weakness(Pointwise):
     """Score: expected boxes of each class, weighted by 1 - AP of the class (`weakness`).
 
     mAP is a mean over classes: one more box of a class with a low AP can move it more than one of a class that is
-    already found. A class of unknown AP counts as AP 0, see `agent.descriptors.weakness_of`.
+    already found. A class of unknown AP counts as AP 0, see `agent.pool.descriptors.weakness_of`.
     """
 
     name = "weakness"

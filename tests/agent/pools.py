@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agent.pool import Pool
+from agent.pool.pool import Pool
 from model.data.detections import Detections
 
 

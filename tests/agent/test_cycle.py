@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from agent.cycle import COLD, CycleConfig, look, prepare, rank
-from agent.gain_rows import Rows
+from agent.gain.rows import Rows
 from agent.learning import decide, learn
-from agent.match_scores import Delta, Estimate
-from agent.planning import PlanConfig
-from agent.pool import Pool
-from agent.pool_store import PoolStore
+from agent.match.scores import Delta, Estimate
+from agent.inner_loop.planning import PlanConfig
+from agent.pool.pool import Pool
+from agent.pool.store import PoolStore
 from agent.strategies.mgral import BASELINES
-from agent.variants import Plan, SurrogateConfig
+from agent.inner_loop.plan import Plan, SurrogateConfig
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.detectors.base import Detector, FitConfig, Picture

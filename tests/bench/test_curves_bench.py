@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.policy import greedy
+from agent.policy.policy import greedy
 from bench import choosers, curves, expected_boxes, oracle, what_helps
 from model.data.detections import Detections
 

@@ -15,10 +15,10 @@ from rq import Worker
 from rq.job import JobStatus
 
 from agent.cycle import CycleConfig, rank
-from agent.gain_rows import Rows
-from agent.pool_store import PoolStore
+from agent.gain.rows import Rows
+from agent.pool.store import PoolStore
 from agent.strategies.mgral import BASELINES
-from agent.variants import Plan
+from agent.inner_loop.plan import Plan
 from backend.local import LocalStack
 from backend.serving import detector_of, store_of
 from model.progress import silent

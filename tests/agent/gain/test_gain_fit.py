@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.cells import Cells
-from agent.class_curves import ClassCurves
-from agent.gain_fit import choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
-from agent.gain_net import GainNet
-from agent.gain_rows import Rows
-from agent.gain_table import GainTable
-from tests.agent.test_gain_worlds import World, concave, world
+from agent.gain.cells import Cells
+from agent.gain.class_curves import ClassCurves
+from agent.gain.fit import choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
+from agent.gain.net import GainNet
+from agent.gain.rows import Rows
+from agent.gain.table import GainTable
+from tests.agent.gain.test_gain_worlds import World, concave, world
 
 
 def noise(count: int) -> Iterator[tuple[World, Rows, np.random.Generator]]:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from agent.gain_net import GainNet, predict_held_out
-from tests.agent.test_gain_worlds import concave, world
+from agent.gain.net import GainNet, predict_held_out
+from tests.agent.gain.test_gain_worlds import concave, world
 
 
 def test_a_function_that_is_no_sum_is_learned() -> None:

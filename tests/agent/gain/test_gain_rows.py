@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.gain_rows import Noise, Row, Rows
+from agent.gain.rows import Noise, Row, Rows
 
 
 def row(gain: float = 0.01, *, group: str = "a", cycle: int = 3, error: float = 0.002, source: str = "cycle") -> Row:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.cells import Cells
-from agent.gain_rows import Rows
-from agent.gain_table import GainTable
-from agent.nnls import nnls
-from tests.agent.test_gain_worlds import concave, world
+from agent.gain.cells import Cells
+from agent.gain.rows import Rows
+from agent.gain.table import GainTable
+from agent.gain.nnls import nnls
+from tests.agent.gain.test_gain_worlds import concave, world
 
 
 def shaped(table: GainTable) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.gain_rows import Row, Rows
-from agent.phi import Phi
+from agent.gain.rows import Row, Rows
+from agent.pool.phi import Phi
 
 Gain = Callable[[np.ndarray], float]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.ranks import ranks, spearman
+from agent.gain.ranks import ranks, spearman
 
 
 def test_ties_share_their_mean_rank() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from agent import surrogate, variants
 from agent.match_table import MatchTable
-from agent.planning import Hindsight, PlanConfig, cost, look_back, make_plan
-from agent.pool import Pool
-from agent.variants import Plan, SurrogateConfig
+from agent.inner_loop.planning import Hindsight, PlanConfig, cost, look_back, make_plan
+from agent.pool.pool import Pool
+from agent.inner_loop.plan import Plan, SurrogateConfig
 from model.data.dataset import Dataset, in_holdout
 from model.detectors.base import FitConfig
 from model.evaluate import evaluate

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.match_scores import Scores
+from agent.match.scores import Scores
 from agent.match_table import MatchTable
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.evaluate import evaluate
-from tests.agent.coco_reference import Reference
+from tests.agent.match.coco_reference import Reference
 from tests.shared import SHARED, needs_shared
 
 CASES = ("A_coco_val2014_fakebbox100", "C_voc2012_100_yolo_dets")
@@ -255,7 +255,7 @@ def test_it_answers_in_a_forked_process() -> None:
 
 def test_a_second_process_does_not_compile_again() -> None:
     program = """
-from tests.agent.test_match_table import small
+from tests.agent.match.test_match_table import small
 from agent import _match_build, _match_lookup, _match_query, _match_weighted
 from agent.match_table import MatchTable
 table = MatchTable.build(*small())

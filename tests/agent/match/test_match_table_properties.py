@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.match_scores import Scores
+from agent.match.scores import Scores
 from agent.match_table import MatchTable
-from tests.agent.coco_reference import Reference
+from tests.agent.match.coco_reference import Reference
 
 SETTINGS = settings(max_examples=150, deadline=None)
 # A coarse grid and few scores make equal overlaps and equal scores common.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.match_scores import Estimate
+from agent.match.scores import Estimate
 from agent.match_table import MatchTable
 
 IMAGES = 120

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from agent.policy import KAPPA, Policy, log_likelihood, lower_bound, rank_rows
-from agent.reinforce import (
+from agent.policy.policy import KAPPA, Policy, log_likelihood, lower_bound, rank_rows
+from agent.policy.reinforce import (
     Episode,
     ReinforceConfig,
     batch_rewards,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from agent.unrolled import Weights, scores
+from agent.policy.lstm import Weights, scores
 from bench.recurrence import Plain
 
 

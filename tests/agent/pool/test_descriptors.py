@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, weakness_of, weigh
+from agent.pool.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, weakness_of, weigh
 from tests.agent.pools import found
 
 

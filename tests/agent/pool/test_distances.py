@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent import distances
-from agent.distances import density, density_among, nearest_distances, novelty, novelty_among, squared_distances
+from agent.pool.distances import density, density_among, nearest_distances, novelty, novelty_among, squared_distances
 
 
 def brute(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.phi import LIMIT, describe_pool
-from agent.pool import Pool
+from agent.pool.phi import LIMIT, describe_pool
+from agent.pool.pool import Pool
 from tests.agent.pools import found, pool_of, random_pool
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agent.descriptors import describe
-from agent.pool import COLUMNS, Pool
+from agent.pool.descriptors import describe
+from agent.pool.pool import COLUMNS, Pool
 from model.data.detections import Detections
 from model.detectors.base import Picture
 from model.synthetic.scenes import NAMES, scene

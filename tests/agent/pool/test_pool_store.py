@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from agent import pool_store
-from agent.pool import Pool
-from agent.pool_store import ENTRY, FileRows, PoolStore, encoder_fingerprint
+from agent.pool.pool import Pool
+from agent.pool.store import ENTRY, FileRows, PoolStore, encoder_fingerprint
 from model.data.detections import Detections
 from model.detectors.base import Detector, Picture
 from tests.agent.pools import found

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent import reduction
-from agent.reduction import COMPONENTS, Reduction, allocate, evenly
+from agent.pool.reduction import COMPONENTS, Reduction, allocate, evenly
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from agent import fidelity
-from agent.fidelity import FidelityConfig, interval, measure
-from agent.planning import PlanConfig
-from agent.variants import SurrogateConfig
+from agent.simulation.fidelity import FidelityConfig, interval, measure
+from agent.inner_loop.planning import PlanConfig
+from agent.inner_loop.plan import SurrogateConfig
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.detectors.network import NetworkDetector

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agent import strategies
-from agent.pool import Pool
-from agent.seeding import seed as kmeanspp_seed
+from agent.pool.pool import Pool
+from agent.pool.seeding import seed as kmeanspp_seed
 from agent.strategies import Ranking
 from tests.agent.pools import found, on_a_line, pool_of
 

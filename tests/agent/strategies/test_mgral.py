@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from agent.gain_rows import Row, Rows
-from agent.phi import describe_pool
-from agent.pool import Pool
-from agent.reinforce import ReinforceConfig
+from agent.gain.rows import Row, Rows
+from agent.pool.phi import describe_pool
+from agent.pool.pool import Pool
+from agent.policy.reinforce import ReinforceConfig
 from agent.strategies import Ranking
 from agent.strategies.mgral import BASELINES, UNTRUSTED, Mgral, MgralConfig
 from tests.agent.pools import random_pool

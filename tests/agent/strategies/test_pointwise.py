@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent import strategies
-from agent.pool import Pool
+from agent.pool.pool import Pool
 from agent.strategies import Ranking
 from tests.agent.pools import found, pool_of, random_pool
 

@@ -230,7 +230,7 @@ def test_the_family_works_without_ultralytics(tmp_path: Path, monkeypatch: pytes
     """Its licence is another: who uses torchvision's detectors need not have it."""
     monkeypatch.chdir(Path(__file__).parents[2])
     assert "ultralytics" in imported_at_once("model.detectors.yolo")
-    for module in ("model.detectors.torchvision", "model.detectors.learner", "agent.surrogate"):
+    for module in ("model.detectors.torchvision", "model.detectors.learner", "agent.inner_loop.surrogate"):
         found = imported_at_once(module)
         assert "model.detectors.network" in found
         assert not [name for name in found if name.startswith("ultralytics")]
