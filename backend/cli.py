@@ -13,10 +13,10 @@ import click
 import redis
 from pydantic import ValidationError
 
-from backend.labels import LabelConfigError
-from backend.research import fidelity, simulate
+from backend.label_studio.labels import LabelConfigError
+from backend.commands.research import fidelity, simulate
 from backend.settings import Settings, get_settings
-from backend.studio import StudioError
+from backend.label_studio.client import StudioError
 from model.detectors.base import WeightsError
 from model.versions import VersionError
 
@@ -61,7 +61,7 @@ def serve() -> None:
     """
     from gunicorn.app.base import BaseApplication
 
-    from backend.app import create_app
+    from backend.web.app import create_app
 
     settings = _start()
 
@@ -92,7 +92,7 @@ def work(burst: bool) -> None:
     # Before torch is loaded. A small detector's step is no faster on both of two cores than on one (0.63 s against
     # 0.57 s), and the other one is for a second worker.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
-    from backend.worker import run
+    from backend.queue.worker import run
 
     run(_start(), burst=burst)
 
@@ -107,8 +107,8 @@ def connect(project: int, backend_url: str | None) -> None:
     Example: mgral connect 3 --backend-url http://backend:9090
     """
     from backend import connect as connecting
-    from backend.queue import Jobs
-    from backend.studio import Studio
+    from backend.queue.enqueue import Jobs
+    from backend.label_studio.client import Studio
 
     settings = _start()
     studio = Studio.from_settings(settings)
@@ -130,7 +130,7 @@ def train(project: int, no_watch: bool, cancel: bool) -> None:
     \b
     Example: mgral train 3
     """
-    from backend.queue import Jobs
+    from backend.queue.enqueue import Jobs
 
     jobs = Jobs(_start())
     if cancel:
@@ -151,8 +151,8 @@ def jobs(project: int | None, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from backend.queue import Jobs
-    from backend.watch import listing, table
+    from backend.queue.enqueue import Jobs
+    from backend.commands.watch import listing, table
 
     rows = listing(Jobs(_start()), project)
     if as_json:
@@ -173,9 +173,9 @@ def rank(project: int, show: bool, top: int) -> None:
     \b
     Example: mgral rank 3 --top 5
     """
-    from backend.published import Published
-    from backend.queue import Jobs
-    from backend.serving import store_of
+    from backend.project.published import Published
+    from backend.queue.enqueue import Jobs
+    from backend.project.serving import store_of
 
     settings = _start()
     if not show:
@@ -199,11 +199,11 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
     \b
     Example: mgral versions 3 --roll-back
     """
-    from backend.publish import go_to
-    from backend.published import Published
-    from backend.queue import Jobs
-    from backend.serving import store_of
-    from backend.studio import Studio
+    from backend.project.publish import go_to
+    from backend.project.published import Published
+    from backend.queue.enqueue import Jobs
+    from backend.project.serving import store_of
+    from backend.label_studio.client import Studio
 
     settings = _start()
     store = store_of(settings, project)
@@ -229,7 +229,7 @@ def doctor() -> None:
     \b
     Example: mgral doctor
     """
-    from backend.doctor import examine
+    from backend.commands.doctor import examine
 
     sick = 0
     for finding in examine(_start()):
@@ -248,7 +248,7 @@ def demo(data: Path | None, check: bool) -> None:
     \b
     Example: mgral demo --data ../shared/data/bccd
     """
-    from backend.demo import run
+    from backend.commands.demo import run
 
     sys.exit(run(data, check))
 
@@ -262,7 +262,7 @@ def _start() -> Settings:
 
 
 def _follow(job: Any, no_watch: bool) -> None:
-    from backend.watch import watch
+    from backend.commands.watch import watch
 
     click.echo(f"job {job.id}")
     if not no_watch:

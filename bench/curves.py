@@ -20,7 +20,7 @@ from typing import Any
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.config import SimulationConfig
 from agent.simulation.grid import simulate
-from backend.simulation_view import View, told
+from backend.commands.simulation_view import View, told
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.data.directories import open_directory

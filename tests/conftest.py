@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from backend.local import LocalStack
+from backend.commands.local import LocalStack
 from backend.settings import Settings
 
 E2E = "tests/e2e/"

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.progress import track
 from rq.job import Job
 
-from backend.annotator import Annotator
-from backend.connect import connect
-from backend.local import LocalStack, StartError
-from backend.progress import describe
-from backend.published import Published
-from backend.queue import Jobs
-from backend.serving import store_of
-from backend.studio import Studio, StudioError
-from backend.watch import watch
+from backend.commands.annotator import Annotator
+from backend.project.connect import connect
+from backend.commands.local import LocalStack, StartError
+from backend.queue.progress import describe
+from backend.project.published import Published
+from backend.queue.enqueue import Jobs
+from backend.project.serving import store_of
+from backend.label_studio.client import Studio, StudioError
+from backend.commands.watch import watch
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import redis
 from rq import Worker
 
-from backend.queue import connect
+from backend.queue.enqueue import connect
 from backend.settings import Settings
-from backend.studio import Studio, StudioError
+from backend.label_studio.client import Studio, StudioError
 from model.detectors.base import WeightsError, open_detector
 
 LOW_DISK_GB = 5.0

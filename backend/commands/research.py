@@ -100,7 +100,7 @@ def simulate(
     from agent.simulation.config import SimulationConfig
     from agent.simulation.grid import simulate as run
     from agent.inner_loop.plan import SurrogateConfig
-    from backend.simulation_view import View, told
+    from backend.commands.simulation_view import View, told
     from model.detectors.base import FitConfig
     from model.data.directories import open_directory
 
@@ -136,7 +136,7 @@ def simulate(
                 f"note: {protocol} is defined on a pool of {named.pool} images; this one has {len(pool)}", err=True
             )
         if through_label_studio:
-            from backend.simulated_labeling import through_label_studio as run_through
+            from backend.commands.simulated_labeling import through_label_studio as run_through
 
             with View(config) as view:
                 summary = run_through(pool, evaluation, config, out, view)

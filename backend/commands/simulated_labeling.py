@@ -16,15 +16,15 @@ from agent.simulation.ablations import ABLATIONS
 from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import GridWatch, simulate
 from agent.simulation.run import Run, detections
-from backend.annotator import Annotator
-from backend.connect import connect
-from backend.labels import LabelConfig, boxes
-from backend.local import LocalStack
-from backend.queue import Jobs
-from backend.serving import detector_of, store_of
+from backend.commands.annotator import Annotator
+from backend.project.connect import connect
+from backend.label_studio.labels import LabelConfig, boxes
+from backend.commands.local import LocalStack
+from backend.queue.enqueue import Jobs
+from backend.project.serving import detector_of, store_of
 from backend.settings import Settings
-from backend.studio import Studio
-from backend.watch import fault, follow
+from backend.label_studio.client import Studio
+from backend.commands.watch import fault, follow
 from model.atomic import write_file
 from model.data.dataset import Dataset, LabeledImage
 from model.evaluate import evaluate

@@ -18,8 +18,8 @@ import redis
 from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
 
-from backend.queue import ACTIVE, KEEP_SECONDS, Jobs, variant_id
-from backend.repeat import every
+from backend.queue.enqueue import ACTIVE, KEEP_SECONDS, Jobs, variant_id
+from backend.queue.repeat import every
 from model.progress import Report
 
 log = logging.getLogger(__name__)

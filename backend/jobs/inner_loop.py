@@ -13,10 +13,10 @@ from agent.gain.rows import Rows
 from agent.learning import Learned
 from agent.pool.pool import Pool
 from agent.inner_loop.plan import Plan
-from backend.fanout import fan_out
-from backend.project_work import ProjectWork
-from backend.serving import detector_of
-from backend.studio import Task
+from backend.jobs.fanout import fan_out
+from backend.project.work import ProjectWork
+from backend.project.serving import detector_of
+from backend.label_studio.client import Task
 from model.data.dataset import Dataset
 from model.data.images import ImageError
 from model.versions import Version

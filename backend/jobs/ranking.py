@@ -8,12 +8,12 @@ from functools import partial
 
 from agent.cycle import COLD, rank
 from agent.strategies.mgral import Mgral
-from backend.inner_loop import Trained, earlier_gains, inner_loop, keep_gains
-from backend.project_work import ProjectWork
-from backend.publish import clean_up, publish
-from backend.published import Publication
-from backend.serving import first_version
-from backend.studio import Task
+from backend.jobs.inner_loop import Trained, earlier_gains, inner_loop, keep_gains
+from backend.project.work import ProjectWork
+from backend.project.publish import clean_up, publish
+from backend.project.published import Publication
+from backend.project.serving import first_version
+from backend.label_studio.client import Task
 
 
 def rank_and_publish(work: ProjectWork, labeled: list[Task], trained: Trained | None = None) -> dict:

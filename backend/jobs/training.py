@@ -12,16 +12,16 @@ from agent.cycle import rank as order
 from agent.gain.rows import Rows
 from agent.learning import has_boxes, learn
 from agent.strategies.mgral import UNTRUSTED, Mgral
-from backend.fanout import run_claimed
-from backend.inner_loop import Trained
-from backend.publish import items
-from backend.published import Published
-from backend.queue import Jobs
-from backend.ranking import rank_and_publish
-from backend.running import JobError, running
-from backend.serving import detector_of, first_version
+from backend.jobs.fanout import run_claimed
+from backend.jobs.inner_loop import Trained
+from backend.project.publish import items
+from backend.project.published import Published
+from backend.queue.enqueue import Jobs
+from backend.jobs.ranking import rank_and_publish
+from backend.jobs.running import JobError, running
+from backend.project.serving import detector_of, first_version
 from backend.settings import Settings, get_settings
-from backend.studio import Studio, StudioAway, StudioError
+from backend.label_studio.client import Studio, StudioAway, StudioError
 from model.atomic import remove
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import diskcache
 import numpy as np
 import requests
 
-from backend.studio import Studio, StudioAway, StudioError, Task
+from backend.label_studio.client import Studio, StudioAway, StudioError, Task
 from model.data.images import ImageError, load_image
 
 log = logging.getLogger(__name__)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from backend.app import authorization
-from backend.labels import LabelConfig
-from backend.published import Published
-from backend.queue import Jobs
+from backend.web.app import authorization
+from backend.label_studio.labels import LabelConfig
+from backend.project.published import Published
+from backend.queue.enqueue import Jobs
 from backend.settings import Settings
-from backend.studio import ORDERED, Studio, StudioError
+from backend.label_studio.client import ORDERED, Studio, StudioError
 
 TITLE = "MGRAL"
 TAB = "Label first"

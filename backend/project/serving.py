@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from backend.labels import LabelConfig
+from backend.label_studio.labels import LabelConfig
 from backend.settings import Settings
 from model.detectors.base import Detector, WeightsError, open_detector
 from model.versions import Version, VersionStore

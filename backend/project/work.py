@@ -15,15 +15,15 @@ from agent.pool.pool import Pool
 from agent.pool.store import PoolStore, encoder_fingerprint
 from agent.strategies import Ranking
 from agent.inner_loop.plan import SurrogateConfig
-from backend.labels import LabelConfig, boxes, regions
-from backend.pictures import Pictures
-from backend.progress import Progress
-from backend.publish import LABELED, scores
-from backend.published import Predictions, Published
-from backend.queue import Jobs
-from backend.serving import detector_of, image_size, store_of
+from backend.label_studio.labels import LabelConfig, boxes, regions
+from backend.label_studio.images import Pictures
+from backend.queue.progress import Progress
+from backend.project.publish import LABELED, scores
+from backend.project.published import Predictions, Published
+from backend.queue.enqueue import Jobs
+from backend.project.serving import detector_of, image_size, store_of
 from backend.settings import Settings
-from backend.studio import Studio, Task
+from backend.label_studio.client import Studio, Task
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.detectors.base import FitConfig

@@ -7,7 +7,7 @@ import os
 
 from rq import Worker
 
-from backend.queue import Jobs
+from backend.queue.enqueue import Jobs
 from backend.settings import Settings
 from model.processes import end_with_parent
 

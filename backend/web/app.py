@@ -17,15 +17,15 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from werkzeug.exceptions import HTTPException
 
-from backend.jobs import due
-from backend.labels import LabelConfig, LabelConfigError
+from backend.jobs.training import due
+from backend.label_studio.labels import LabelConfig, LabelConfigError
 from backend.plugin import MgralBackend
-from backend.progress import describe
-from backend.published import Published
-from backend.queue import Jobs
-from backend.serving import store_of
+from backend.queue.progress import describe
+from backend.project.published import Published
+from backend.queue.enqueue import Jobs
+from backend.project.serving import store_of
 from backend.settings import Settings, get_settings
-from backend.studio import StudioAway, StudioError
+from backend.label_studio.client import StudioAway, StudioError
 from model.detectors.base import WeightsError
 
 log = logging.getLogger(__name__)

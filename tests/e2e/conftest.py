@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from backend.annotator import Annotator
-from backend.connect import connect
-from backend.local import LocalStack, StartError, attempts, find_label_studio
-from backend.progress import describe
-from backend.published import Publication, Published
-from backend.queue import Jobs
-from backend.serving import store_of
+from backend.commands.annotator import Annotator
+from backend.project.connect import connect
+from backend.commands.local import LocalStack, StartError, attempts, find_label_studio
+from backend.queue.progress import describe
+from backend.project.published import Publication, Published
+from backend.queue.enqueue import Jobs
+from backend.project.serving import store_of
 from backend.settings import Settings
-from backend.studio import Studio
+from backend.label_studio.client import Studio
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 

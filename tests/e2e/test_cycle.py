@@ -19,8 +19,8 @@ from agent.gain.rows import Rows
 from agent.pool.store import PoolStore
 from agent.strategies.mgral import BASELINES
 from agent.inner_loop.plan import Plan
-from backend.local import LocalStack
-from backend.serving import detector_of, store_of
+from backend.commands.local import LocalStack
+from backend.project.serving import detector_of, store_of
 from model.progress import silent
 from tests.e2e.conftest import TRAINING, Project, until
 

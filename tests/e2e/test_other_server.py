@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from label_studio_ml.api import init_app
 
-from backend.annotator import label_config
-from backend.local import LocalStack
+from backend.commands.annotator import label_config
+from backend.commands.local import LocalStack
 from backend.plugin import MgralBackend
 from backend.settings import get_settings
 from tests.e2e.conftest import TRAINING, Project, until

@@ -11,7 +11,7 @@ import pytest
 from agent.inner_loop.planning import PlanConfig
 from agent.simulation.config import SimulationConfig
 from agent.inner_loop.plan import SurrogateConfig
-from backend.simulated_labeling import through_label_studio
+from backend.commands.simulated_labeling import through_label_studio
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.synthetic.scenes import write_scenes

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from rq.job import JobStatus
 
-from backend.local import LocalStack
+from backend.commands.local import LocalStack
 from tests.e2e.conftest import TRAINING, Project, until
 
 

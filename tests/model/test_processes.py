@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from backend.local import attempts
+from backend.commands.local import attempts
 
 PARENT = """
 import multiprocessing, os, sys, time

@@ -20,7 +20,7 @@ from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import simulate
 from agent.simulation.report import COLUMNS
 from agent.inner_loop.plan import SurrogateConfig
-from backend.local import attempts
+from backend.commands.local import attempts
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.synthetic.scenes import write_scenes

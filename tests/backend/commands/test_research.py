@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from agent.simulation.config import SimulationConfig
 from agent.simulation.protocols import PROTOCOLS
 from backend.cli import main
-from backend.simulation_view import View, told
+from backend.commands.simulation_view import View, told
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 from tests.model.written import coco_2017, voc_devkit, yolo

@@ -7,8 +7,8 @@ from rq import SimpleWorker
 from rq.job import JobStatus
 
 from backend import running
-from backend.progress import describe
-from backend.queue import Jobs
+from backend.queue.progress import describe
+from backend.queue.enqueue import Jobs
 from backend.settings import Settings
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from label_studio_sdk.label_interface import LabelInterface
 
-from backend.labels import LabelConfig, LabelConfigError, boxes, regions
+from backend.label_studio.labels import LabelConfig, LabelConfigError, boxes, regions
 from model.data.detections import Detections
 
 CONFIG = (

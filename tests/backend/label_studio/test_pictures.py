@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.pictures import Pictures
-from backend.studio import Studio, StudioAway, Task
+from backend.label_studio.images import Pictures
+from backend.label_studio.client import Studio, StudioAway, Task
 from model.data.images import ImageError
 
 

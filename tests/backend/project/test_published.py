@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 
 from agent.strategies import Ranking
-from backend.publish import scores
-from backend.published import Publication, Published
+from backend.project.publish import scores
+from backend.project.published import Publication, Published
 
 
 def entry(name: str, version: str = "v1") -> Publication:

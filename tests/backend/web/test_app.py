@@ -12,9 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend import plugin
-from backend.app import NOT_READY, create_app
-from backend.published import Publication, Published
-from backend.queue import Jobs
+from backend.web.app import NOT_READY, create_app
+from backend.project.published import Publication, Published
+from backend.queue.enqueue import Jobs
 from backend.settings import Settings
 from tests.shared import SHARED, needs_shared
 
