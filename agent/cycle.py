@@ -15,13 +15,13 @@ import numpy as np
 
 from agent import strategies
 from agent.gain.rows import Rows
-from agent.learning import Learned, has_boxes
+from agent.inner_loop.plan import Plan
 from agent.inner_loop.planning import Fetch, PlanConfig, look_back, make_plan
+from agent.learning import Learned, has_boxes
 from agent.pool.pool import Pool
 from agent.pool.store import PoolStore
 from agent.strategies import Ranking
 from agent.strategies.mgral import Mgral, MgralConfig
-from agent.inner_loop.plan import Plan
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 from model.detectors.base import Detector, FitConfig, Picture

@@ -14,7 +14,8 @@ from agent.match.scores import Delta
 from agent.match_table import MatchTable
 from model.atomic import remove, write_file
 from model.data.dataset import Dataset
-from model.detectors.base import Detector, FitConfig, open_detector
+from model.detectors.base import Detector, FitConfig
+from model.detectors.open import open_detector
 from model.evaluate import Metrics, evaluate
 from model.progress import Report, Watch
 from model.versions import Version, VersionError, VersionStore

@@ -19,15 +19,15 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from agent import _match_file
+from agent.match import file as table_file
 from agent.match.build import make_layout
 from agent.match.layout import Layout
 from agent.match.lookup import find_images
 from agent.match.parse import Parsed, from_coco, from_dataset
 from agent.match.query import HEAD, Work, make_work, score_subsets
-from agent.match.weighted import score_weightings, tally, whole_weights
-from agent.match.scores import Bootstrap, Delta, ManyScores, Scores
 from agent.match.running_subset import RunningSubset
+from agent.match.scores import Bootstrap, Delta, ManyScores, Scores
+from agent.match.weighted import score_weightings, tally, whole_weights
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 
@@ -96,12 +96,12 @@ class MatchTable:
             "fingerprint": self.fingerprint,
             "truth_fingerprint": self.truth_fingerprint,
         }
-        _match_file.write(path, self._layout, about)
+        table_file.write(path, self._layout, about)
 
     @classmethod
     def load(cls, path: str | Path) -> MatchTable:
         """Read what `save` wrote, memory-mapped. Raises ValueError if the file is damaged or of another version."""
-        layout, about = _match_file.read(path)
+        layout, about = table_file.read(path)
         about["category_ids"] = np.array(about["category_ids"], np.int64)
         about["names"] = tuple(about["names"])
         return cls(layout, **about)

@@ -13,10 +13,10 @@ import click
 import redis
 from pydantic import ValidationError
 
-from backend.label_studio.labels import LabelConfigError
 from backend.commands.research import fidelity, simulate
-from backend.settings import Settings, get_settings
 from backend.label_studio.client import StudioError
+from backend.label_studio.labels import LabelConfigError
+from backend.settings import Settings, get_settings
 from model.detectors.base import WeightsError
 from model.versions import VersionError
 
@@ -106,9 +106,9 @@ def connect(project: int, backend_url: str | None) -> None:
     \b
     Example: mgral connect 3 --backend-url http://backend:9090
     """
-    from backend import connect as connecting
-    from backend.queue.enqueue import Jobs
     from backend.label_studio.client import Studio
+    from backend.project import connect as connecting
+    from backend.queue.enqueue import Jobs
 
     settings = _start()
     studio = Studio.from_settings(settings)
@@ -151,8 +151,8 @@ def jobs(project: int | None, as_json: bool) -> None:
     """
     from rich.console import Console
 
-    from backend.queue.enqueue import Jobs
     from backend.commands.watch import listing, table
+    from backend.queue.enqueue import Jobs
 
     rows = listing(Jobs(_start()), project)
     if as_json:
@@ -174,8 +174,8 @@ def rank(project: int, show: bool, top: int) -> None:
     Example: mgral rank 3 --top 5
     """
     from backend.project.published import Published
-    from backend.queue.enqueue import Jobs
     from backend.project.serving import store_of
+    from backend.queue.enqueue import Jobs
 
     settings = _start()
     if not show:
@@ -199,11 +199,11 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
     \b
     Example: mgral versions 3 --roll-back
     """
+    from backend.label_studio.client import Studio
     from backend.project.publish import go_to
     from backend.project.published import Published
-    from backend.queue.enqueue import Jobs
     from backend.project.serving import store_of
-    from backend.label_studio.client import Studio
+    from backend.queue.enqueue import Jobs
 
     settings = _start()
     store = store_of(settings, project)

@@ -12,13 +12,13 @@ from typing import Any
 import redis
 from label_studio_ml.model import LabelStudioMLBase
 
-from backend.label_studio.labels import LabelConfig, regions
-from backend.label_studio.images import Pictures
-from backend.project.published import MIDDLE, Publication, Published
-from backend.queue.enqueue import Jobs
-from backend.project.serving import detector_of, store_of
-from backend.settings import Settings, get_settings
 from backend.label_studio.client import Studio, StudioError, Task
+from backend.label_studio.images import Pictures
+from backend.label_studio.labels import LabelConfig, regions
+from backend.project.published import MIDDLE, Publication, Published
+from backend.project.serving import detector_of, store_of
+from backend.queue.enqueue import Jobs
+from backend.settings import Settings, get_settings
 from model.data.images import ImageError
 
 log = logging.getLogger(__name__)

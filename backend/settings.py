@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from functools import lru_cache
 from pathlib import Path
 from typing import Self
@@ -120,6 +121,14 @@ class Settings(BaseSettings):
         if bool(self.basic_auth_user) != bool(self.basic_auth_pass):
             raise ValueError("BASIC_AUTH_USER and BASIC_AUTH_PASS: set both or neither")
         return self
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header that `mgral serve` asks for, and `mgral connect` puts on the webhook; empty without a password."""
+        if not self.basic_auth_user:
+            return {}
+        pair = f"{self.basic_auth_user}:{self.basic_auth_pass}".encode()
+        return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
 
 
 @lru_cache(maxsize=1)

@@ -22,11 +22,11 @@ import numpy as np
 from agent import strategies
 from agent.gain.fit import fit_gains
 from agent.gain.rows import Rows
-from agent.pool.phi import describe_pool
 from agent.policy.policy import greedy_rows, lower_bound, rank_rows
+from agent.policy.reinforce import ReinforceConfig, train_policy
+from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
 from agent.pool.store import PoolStore
-from agent.policy.reinforce import ReinforceConfig, train_policy
 from agent.simulation.run import Run
 from agent.strategies.mgral import SHUFFLES
 from bench.kept_curves import Kept, class_ap, model_of

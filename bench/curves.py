@@ -22,8 +22,8 @@ from agent.simulation.config import SimulationConfig
 from agent.simulation.grid import simulate
 from backend.commands.simulation_view import View, told
 from model.data.dataset import Dataset
-from model.detectors.base import FitConfig
 from model.data.directories import open_directory
+from model.detectors.base import FitConfig
 from model.synthetic.scenes import write_scenes
 
 STRATEGIES = (

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backend.commands.annotator import Annotator
-from backend.project.connect import connect
 from backend.commands.demo import LABELED, MOST_TASKS, TASKS, TRAINING
 from backend.commands.local import LocalStack, attempts
-from backend.queue.progress import describe
-from backend.queue.enqueue import Jobs
-from backend.project.serving import store_of
 from backend.label_studio.client import Studio
+from backend.project.connect import connect
+from backend.project.serving import store_of
+from backend.queue.enqueue import Jobs
+from backend.queue.progress import describe
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 

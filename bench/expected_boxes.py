@@ -6,9 +6,9 @@
 An image's expected boxes of a class are the sum of the class's scores over its boxes from a cut on. For every cut, over
 images that the model has not learned from, by the first model and by random's last: the rank correlation of expected
 with true boxes, of all boxes together and class by class (the mean); and the worth of the batch that the law of
-`agent.gain.class_curves` finds best by the expected boxes, where a random batch's is 0 and the best one's by the true boxes
-is 1. "one a place" is the cut of the product, and of boxes that overlap only the surest counts, whatever its class.
-The last line is JSON.
+`agent.gain.class_curves` finds best by the expected boxes, where a random batch's is 0 and the best one's by the
+true boxes is 1. "one a place" is the cut of the product, and of boxes that overlap only the surest counts, whatever
+its class. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ import numpy as np
 import torch
 from torchvision.ops import nms
 
-from agent.pool.descriptors import SCORE_FLOOR
-from agent.policy.policy import greedy
 from agent.gain.ranks import spearman
+from agent.policy.policy import greedy
+from agent.pool.descriptors import SCORE_FLOOR
 from agent.simulation.run import Run, detections
 from bench.kept_curves import Kept, class_ap, counts, learned, model_of
 from bench.oracle import Law
 from model.data.dataset import Dataset
 from model.data.detections import Detections
-from model.detectors.base import open_detector
+from model.detectors.open import open_detector
 
 CUTS = (0.01, 0.05, 0.1, 0.25, 0.4)
 OVERLAP = 0.6  # IoU

@@ -51,7 +51,7 @@ class OracleRun(Run):
 
 
 class Law(GainModel):
-    """What the law of `agent.gain.class_curves` alone says of batches, by their boxes: an image's code is its boxes (C,).
+    """What the law of `agent.gain.class_curves` alone says of batches by their boxes: an image's code is its boxes.
 
     Of classes with boxes `learned` (C,) from which they reached `ap` (C,), -1 where unknown.
     """

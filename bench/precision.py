@@ -22,11 +22,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import torch
 
-from model.detectors.base import open_detector
 from model.detectors.learner import Learner
 from model.detectors.network import NetworkDetector, computes_in_bfloat16
-from model.synthetic.scenes import write_scenes
+from model.detectors.open import open_detector
 from model.detectors.training import Samples
+from model.synthetic.scenes import write_scenes
 
 RATE = 2e-3
 

@@ -18,8 +18,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import torch
 
-from agent.policy.policy import HIDDEN
 from agent.policy.lstm import LARGEST_SCORE, Weights, scores
+from agent.policy.policy import HIDDEN
 
 SEQUENCES, LENGTH, FEATURES, REPEAT = 8, 96, 21, 25
 

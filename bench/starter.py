@@ -18,7 +18,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 from model.data.dataset import Dataset
-from model.detectors.base import FitConfig, open_detector
+from model.detectors.base import FitConfig
+from model.detectors.open import open_detector
 from model.evaluate import evaluate
 from model.synthetic.scenes import write_scenes
 

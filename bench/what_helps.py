@@ -30,7 +30,7 @@ from agent.simulation.config import SimulationConfig
 from agent.simulation.run import Run
 from bench.curves import STRATEGIES
 from bench.kept_curves import Kept, class_ap, counts, learned, model_of
-from model.detectors.base import open_detector
+from model.detectors.open import open_detector
 
 FEWEST = 4  # strategies under a seed and cycle, to compare them
 

@@ -12,11 +12,11 @@ from agent.gain.cells import Cells
 from agent.gain.class_curves import ClassCurves
 from agent.gain.model import GainModel
 from agent.gain.net import GainNet, predict_held_out
+from agent.gain.ranks import spearman
 from agent.gain.rows import BASIS_COLUMNS, Row, Rows
 from agent.gain.table import FEWEST, GainTable
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
-from agent.gain.ranks import spearman
 from model.progress import Report, silent
 
 FOLDS = 5

@@ -10,8 +10,8 @@ import numpy as np
 from agent.gain.cells import Cells
 from agent.gain.class_curves import ClassCurves
 from agent.gain.model import GainModel
-from agent.gain.rows import LEAST_ERROR, Noise, Row
 from agent.gain.nnls import nnls
+from agent.gain.rows import LEAST_ERROR, Noise, Row
 from agent.pool.phi import EXPECTED
 
 FEWEST = 5

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from agent.gain.rows import Row
-from agent.match_table import MatchTable
 from agent.inner_loop.values import Described, Group, Past, Result, SurrogateConfig, Variant
+from agent.match_table import MatchTable
 from model.atomic import write_file
 from model.data.dataset import Dataset
-from model.detectors.base import Detector, open_detector
+from model.detectors.base import Detector
+from model.detectors.open import open_detector
 from model.progress import Report, Watch, silent
 
 RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP
@@ -94,7 +95,7 @@ class Plan:
 
     def done(self, index: int) -> bool:
         """Whether a variant has its result."""
-        return done(self.folder, index)
+        return has_result(self.folder, index)
 
     def finish(self, watch: Watch) -> None:
         """Run what has no result yet, one after the other."""
@@ -113,7 +114,9 @@ class Plan:
 
         Raises ValueError where it is not.
         """
-        from agent.inner_loop.surrogate import train_variant  # torch takes seconds to import: only where something is trained
+        from agent.inner_loop.surrogate import (
+            train_variant,  # torch takes seconds to import: only where something is trained
+        )
 
         start = time.monotonic()
         variant = self.variants[index]
@@ -210,7 +213,7 @@ class Plan:
         return MatchTable.load(path)
 
 
-def run(folder: Path, index: int, report: Report) -> None:
+def run_variant(folder: Path, index: int, report: Report) -> None:
     """Train variant `index` of the plan in `folder`: what a queued job calls."""
     Plan.load(folder).run(index, report)
 
@@ -220,6 +223,6 @@ def result_file(folder: Path, index: int) -> Path:
     return folder / "results" / f"{index}.json"
 
 
-def done(folder: Path, index: int) -> bool:
+def has_result(folder: Path, index: int) -> bool:
     """Whether a variant of the plan in `folder` has its result."""
     return result_file(folder, index).exists()

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
+from agent.inner_loop.proposals import propose
 from agent.match_table import MatchTable
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
-from agent.inner_loop.proposals import propose
-from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
-from model.detectors.base import Detector, FitConfig
 from model.data.images import displayed_size
+from model.detectors.base import Detector, FitConfig
 from model.progress import Report
 
 Fetch = Callable[[list[int]], Iterable[tuple[int, bytes]]]

@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from agent.match_table import MatchTable
 from agent.inner_loop.values import SurrogateConfig
+from agent.match_table import MatchTable
 from model.data.dataset import Dataset
 from model.data.images import load_image
 from model.detectors.learner import Learner
 from model.detectors.network import NetworkDetector
-from model.progress import Report, silent
 from model.detectors.training import Sample, Samples, strong
+from model.progress import Report, silent
 
 VIEWS = 4  # of each image, where features are cached
 NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student

@@ -2,8 +2,8 @@
 
 Automatic differentiation keeps a dozen nodes for every image of a sequence; with tensors as small as these their
 administration is most of the time. Written out, a pass with its gradient takes two fifths of it (`python -m
-bench.recurrence`). `tests/agent/policy/test_unrolled.py` holds values against torch's own cell, and gradients against finite
-differences.
+bench.recurrence`). `tests/agent/policy/test_lstm.py` holds values against torch's own cell, and gradients against
+finite differences.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from agent import unrolled
 from agent.gain.model import GainModel
+from agent.policy import lstm
 from agent.policy.lstm import LARGEST_SCORE
 
 HIDDEN = 32
@@ -46,7 +46,7 @@ class Policy(torch.nn.Module):
 
     def forward(self, phi: torch.Tensor) -> torch.Tensor:
         """(E, T) scores of E sequences of T images, from their descriptions (E, T, F)."""
-        return unrolled.scores(phi, unrolled.Weights.of(self.cell, self.decode))
+        return lstm.scores(phi, lstm.Weights.of(self.cell, self.decode))
 
 
 class Pointwise(Policy):

@@ -3,8 +3,8 @@
 Williams (1992), with the mean of the other episodes on the same images as baseline (Kool et al., 2019), an entropy
 bonus and gradient clipping. One update scores `chunks` sequences of candidates and draws `episodes` batches from each.
 
-An episode chooses B of 4 B candidates. A sequence holds at most `agent.policy.policy.LONGEST`: above that both numbers shrink
-alike, and the sum of the batch's codes is scaled up to B images before its gain is read.
+An episode chooses B of 4 B candidates. A sequence holds at most `agent.policy.policy.LONGEST`: above that both numbers
+shrink alike, and the sum of the batch's codes is scaled up to B images before its gain is read.
 
 Half of the sequences are drawn from the whole pool; the other half from images that episodes chose lately, which is
 what the rounds of the policy's tournament will show it.

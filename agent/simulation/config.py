@@ -29,7 +29,7 @@ class SimulationConfig:
         batch: images revealed a cycle.
         cycles: batches revealed; each curve has one point more.
         seeds: of the initial images, the order of training and its augmentation: the same for all strategies.
-        weights: what trainings start from, see `model.detectors.base.open_detector`.
+        weights: what trainings start from, see `model.detectors.open.open_detector`.
         fit: how every training is run, but for its seed.
         first_steps: weight updates of the first training, which all strategies share; 0: as of every other.
         base: what trainings but the first start from.

@@ -18,18 +18,19 @@ from typing import Any
 import numpy as np
 
 from agent.gain.fit import fit_gains
+from agent.gain.ranks import spearman
 from agent.gain.rows import Rows
+from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Plan
+from agent.inner_loop.planning import PlanConfig, copied, look_back, make_plan
+from agent.inner_loop.proposals import propose
 from agent.match_table import MatchTable
 from agent.pool.phi import Phi, describe_pool
-from agent.inner_loop.planning import PlanConfig, copied, look_back, make_plan
 from agent.pool.pool import Pool
 from agent.pool.store import PoolStore, encoder_fingerprint
-from agent.inner_loop.proposals import propose
-from agent.gain.ranks import spearman
-from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Plan
 from model.atomic import write_file
 from model.data.dataset import Dataset
-from model.detectors.base import Detector, FitConfig, open_detector
+from model.detectors.base import Detector, FitConfig
+from model.detectors.open import open_detector
 from model.progress import Watch
 
 CONTROL = -1  # the retrain without any batch

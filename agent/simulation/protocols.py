@@ -20,7 +20,7 @@ class Protocol:
     """What a named protocol fixes; each can be given otherwise by its own option.
 
     Attributes:
-        detector: see `model.detectors.base.open_detector`.
+        detector: see `model.detectors.open.open_detector`.
         pool: images that the full pool holds; another pool is told of, not refused.
         initial, batch, cycles: as in `SimulationConfig`.
         epochs: passes over the labeled images.

@@ -21,9 +21,9 @@ import numpy as np
 
 from agent.cycle import look, prepare, rank
 from agent.gain.rows import Rows
+from agent.inner_loop.planning import copied
 from agent.learning import Learned, learn
 from agent.match_table import MatchTable
-from agent.inner_loop.planning import copied
 from agent.pool.pool import Pool
 from agent.pool.store import PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
@@ -31,7 +31,8 @@ from agent.strategies.mgral import Mgral
 from model.atomic import TEMPORARY, remove, write_file
 from model.data.dataset import Dataset
 from model.data.detections import Detections
-from model.detectors.base import Detector, Picture, open_detector
+from model.detectors.base import Detector, Picture
+from model.detectors.open import open_detector
 from model.evaluate import Metrics, evaluate
 from model.progress import Watch
 from model.versions import Version, VersionStore

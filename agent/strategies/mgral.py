@@ -1,7 +1,7 @@
 """MGRAL (arXiv 2601.15688): the order that is expected to raise mAP the most, learned from measured gains.
 
-A gain model is fitted to batches whose ΔmAP was measured (`agent.inner_loop.plan`), a policy is trained against it by policy
-gradient, and its batch is published unless the same model finds a baseline's batch as good.
+A gain model is fitted to batches whose ΔmAP was measured (`agent.inner_loop.plan`), a policy is trained against it by
+policy gradient, and its batch is published unless the same model finds a baseline's batch as good.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from agent.gain.cells import Cells
-from agent.strategies.explain import Facts, Reasons, facts
 from agent.gain.rows import Row, Rows
 from agent.pool.phi import Phi, describe_pool
 from agent.pool.pool import Pool
 from agent.strategies.base import Arrangement, Ranking, Strategy, get, register
+from agent.strategies.explain import Facts, Reasons, facts
 from model.progress import Report, silent
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from backend.label_studio.labels import region
 from backend.label_studio.client import Studio
+from backend.label_studio.labels import region
 from model.data.dataset import Dataset, LabeledImage
 
 UPLOAD = 40  # files in one request; Label Studio takes at most 100

@@ -19,14 +19,14 @@ from rich.progress import track
 from rq.job import Job
 
 from backend.commands.annotator import Annotator
-from backend.project.connect import connect
 from backend.commands.local import LocalStack, StartError
-from backend.queue.progress import describe
-from backend.project.published import Published
-from backend.queue.enqueue import Jobs
-from backend.project.serving import store_of
-from backend.label_studio.client import Studio, StudioError
 from backend.commands.watch import watch
+from backend.label_studio.client import Studio, StudioError
+from backend.project.connect import connect
+from backend.project.published import Published
+from backend.project.serving import store_of
+from backend.queue.enqueue import Jobs
+from backend.queue.progress import describe
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import redis
 from rq import Worker
 
+from backend.label_studio.client import Studio, StudioError
 from backend.queue.enqueue import connect
 from backend.settings import Settings
-from backend.label_studio.client import Studio, StudioError
-from model.detectors.base import WeightsError, open_detector
+from model.detectors.base import WeightsError
+from model.detectors.open import open_detector
 
 LOW_DISK_GB = 5.0
 

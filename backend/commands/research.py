@@ -96,13 +96,13 @@ def simulate(
     \b
     Example: mgral simulate --data ../shared/data/cards --strategies random,mgral --initial 24 --batch 24 --out curves
     """
+    from agent.inner_loop.plan import SurrogateConfig
     from agent.inner_loop.planning import PlanConfig
     from agent.simulation.config import SimulationConfig
     from agent.simulation.grid import simulate as run
-    from agent.inner_loop.plan import SurrogateConfig
     from backend.commands.simulation_view import View, told
-    from model.detectors.base import FitConfig
     from model.data.directories import open_directory
+    from model.detectors.base import FitConfig
 
     named = PROTOCOLS[protocol] if protocol else None
 
@@ -184,10 +184,11 @@ def fidelity(
     from rich.console import Console
     from rich.progress import Progress
 
-    from agent import fidelity as measuring
     from agent.inner_loop.planning import PlanConfig
-    from model.detectors.base import FitConfig, open_detector
+    from agent.simulation import fidelity as measuring
     from model.data.directories import open_directory
+    from model.detectors.base import FitConfig
+    from model.detectors.open import open_detector
 
     try:
         pool, evaluation = open_directory(data).pool_and_evaluation()

@@ -17,14 +17,14 @@ from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import GridWatch, simulate
 from agent.simulation.run import Run, detections
 from backend.commands.annotator import Annotator
-from backend.project.connect import connect
-from backend.label_studio.labels import LabelConfig, boxes
 from backend.commands.local import LocalStack
-from backend.queue.enqueue import Jobs
-from backend.project.serving import detector_of, store_of
-from backend.settings import Settings
-from backend.label_studio.client import Studio
 from backend.commands.watch import fault, follow
+from backend.label_studio.client import Studio
+from backend.label_studio.labels import LabelConfig, boxes
+from backend.project.connect import connect
+from backend.project.serving import detector_of, store_of
+from backend.queue.enqueue import Jobs
+from backend.settings import Settings
 from model.atomic import write_file
 from model.data.dataset import Dataset, LabeledImage
 from model.evaluate import evaluate

@@ -12,8 +12,8 @@ from rich.table import Table
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from backend.queue.progress import describe
 from backend.queue.enqueue import ACTIVE, Jobs
+from backend.queue.progress import describe
 
 RECENT = 20  # ended jobs in a listing
 ORDER = [JobStatus.STARTED, JobStatus.QUEUED, JobStatus.SCHEDULED]

@@ -1,7 +1,7 @@
 """A training's variants, shared out among the workers that are idle.
 
 A variant is independent work of seconds to minutes, described by files in a shared folder; its result is a file too.
-Each is a job of its own (`backend.jobs.training.variant`), yet nothing waits for workers to come: the training itself takes one
+Each is a job of its own (`backend.jobs.variant`), yet nothing waits for workers to come: the training itself takes one
 variant after another, and waits only for those that others hold. Who runs a variant holds a claim on it, a lock in
 Redis with a lease that is renewed while the process lives; a killed holder's claim expires, and whoever looks next runs
 the variant again. A late or second job of a variant finds the result, the claim or the end of the fan-out, and returns.
@@ -21,8 +21,8 @@ from rq.job import Job, JobStatus
 from rq.timeouts import BaseTimeoutException
 
 from backend.jobs.fanout_state import Done, FanOut, Run
-from backend.queue.progress import Progress
 from backend.queue.enqueue import KEEP_VARIANT_SECONDS, Jobs
+from backend.queue.progress import Progress
 from model.progress import Cancelled, Report
 
 log = logging.getLogger(__name__)

@@ -7,16 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import variants
 from agent.cycle import prepare
 from agent.gain.rows import Rows
+from agent.inner_loop.plan import Plan, run_variant
 from agent.learning import Learned
 from agent.pool.pool import Pool
-from agent.inner_loop.plan import Plan
 from backend.jobs.fanout import fan_out
-from backend.project.work import ProjectWork
-from backend.project.serving import detector_of
 from backend.label_studio.client import Task
+from backend.project.serving import detector_of
+from backend.project.work import ProjectWork
 from model.data.dataset import Dataset
 from model.data.images import ImageError
 from model.versions import Version
@@ -54,7 +53,7 @@ def inner_loop(work: ProjectWork, trained: Trained, tasks: list[Task], pool: Poo
     work.progress.say(f"{len(plan.variants)} variants to train for the order")
     for stage, controls in (("controls", True), ("variants", False)):
         pending = plan.pending(controls=controls)
-        fan_out(work.jobs, work.project, trained.folder, pending, variants.run, plan.done, work.progress, stage)
+        fan_out(work.jobs, work.project, trained.folder, pending, run_variant, plan.done, work.progress, stage)
     return plan
 
 

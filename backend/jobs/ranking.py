@@ -1,4 +1,4 @@
-"""Ordering every task of a project, and making the order live."""
+"""The job "rank", and what "train" ends with: order every task of a project and make the order live."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ import json
 from dataclasses import replace
 from functools import partial
 
-from agent.cycle import COLD, rank
+from agent.cycle import COLD
+from agent.cycle import rank as order
 from agent.strategies.mgral import Mgral
 from backend.jobs.inner_loop import Trained, earlier_gains, inner_loop, keep_gains
-from backend.project.work import ProjectWork
+from backend.jobs.running import running
+from backend.label_studio.client import Task
 from backend.project.publish import clean_up, publish
 from backend.project.published import Publication
 from backend.project.serving import first_version
-from backend.label_studio.client import Task
+from backend.project.work import ProjectWork
+
+
+def rank(project: int) -> dict:
+    """Order the tasks with the serving model; without any label, by coverage."""
+    with running("rank", project) as work:
+        return rank_and_publish(work, work.labeled_tasks())
 
 
 def rank_and_publish(work: ProjectWork, labeled: list[Task], trained: Trained | None = None) -> dict:
@@ -31,7 +39,7 @@ def rank_and_publish(work: ProjectWork, labeled: list[Task], trained: Trained | 
         rows, cycle = keep_gains(work, rows, plan), plan.cycle
         variants = sum(plan.done(k) for k in range(len(plan.variants)))
     config = work.cycle if labeled else replace(work.cycle, strategy=COLD)
-    ranking = rank(pool, rows, cycle, config, work.progress)
+    ranking = order(pool, rows, cycle, config, work.progress)
     strategy = ranking.details.get("chosen", ranking.strategy)
     name = work.published.next_name(serving.name)
     work.published.predictions_file(name).unlink(missing_ok=True)  # of a try that crashed

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import redis
 from rq import get_current_job
 
+from backend.label_studio.client import StudioAway, StudioError
 from backend.label_studio.labels import LabelConfigError
-from backend.queue.progress import Progress
 from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
+from backend.queue.progress import Progress
 from backend.queue.repeat import every
 from backend.settings import get_settings
-from backend.label_studio.client import StudioAway, StudioError
 
 log = logging.getLogger(__name__)
 

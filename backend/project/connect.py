@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from backend.web.app import authorization
+from backend.label_studio.client import ORDERED, Studio, StudioError
 from backend.label_studio.labels import LabelConfig
 from backend.project.published import Published
 from backend.queue.enqueue import Jobs
 from backend.settings import Settings
-from backend.label_studio.client import ORDERED, Studio, StudioError
 
 TITLE = "MGRAL"
 TAB = "Label first"
@@ -82,7 +81,7 @@ def _webhook(studio: Studio, settings: Settings, project: int, url: str) -> list
     held = studio.call("GET", "/api/webhooks/", params={"project": project})
     address = f"{url}/webhook"
     mine = next((hook for hook in held if hook["url"] == address), None)
-    headers = authorization(settings)
+    headers = settings.authorization
     if mine is None:
         studio.call(
             "POST",

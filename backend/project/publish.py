@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterable
 
 from agent.strategies import Ranking
+from backend.label_studio.client import Studio
 from backend.project.published import Publication, Published
 from backend.queue.enqueue import Jobs
 from backend.settings import Settings
-from backend.label_studio.client import Studio
 from model.progress import Report
 from model.versions import Version, VersionStore
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from backend.label_studio.labels import LabelConfig
 from backend.settings import Settings
-from model.detectors.base import Detector, WeightsError, open_detector
+from model.detectors.base import Detector, WeightsError
+from model.detectors.open import open_detector
 from model.versions import Version, VersionStore
 
 log = logging.getLogger(__name__)

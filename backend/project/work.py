@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from agent.cycle import CycleConfig, look
+from agent.inner_loop.plan import SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.pool.pool import Pool
 from agent.pool.store import PoolStore, encoder_fingerprint
 from agent.strategies import Ranking
-from agent.inner_loop.plan import SurrogateConfig
-from backend.label_studio.labels import LabelConfig, boxes, regions
+from backend.label_studio.client import Studio, Task
 from backend.label_studio.images import Pictures
-from backend.queue.progress import Progress
+from backend.label_studio.labels import LabelConfig, boxes, regions
 from backend.project.publish import LABELED, scores
 from backend.project.published import Predictions, Published
-from backend.queue.enqueue import Jobs
 from backend.project.serving import detector_of, image_size, store_of
+from backend.queue.enqueue import Jobs
+from backend.queue.progress import Progress
 from backend.settings import Settings
-from backend.label_studio.client import Studio, Task
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.detectors.base import FitConfig

@@ -1,10 +1,11 @@
-"""The queue: what is enqueued, what waits and runs, how it is cancelled. What the jobs do is in `backend.jobs.training`.
+"""The queue: what is enqueued, what waits and runs, how it is cancelled. What the jobs do is in `backend.jobs`.
 
 At most one job of a kind waits or runs for a project; asking again gives the same job. Asking for a training while one
 runs makes one more follow it, because the new annotations came too late for the first.
 
-A training may hand parts of its work, the variants, to other workers (`backend.jobs.fanout`). They wait in a queue of their
-own, which a worker looks into only when nothing else waits: who asks for a prediction waits for one variant at most.
+A training may hand parts of its work, the variants, to other workers (`backend.jobs.fanout`). They wait in a queue of
+their own, which a worker looks into only when nothing else waits: who asks for a prediction waits for one variant at
+most.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Jobs:
                     self.connection.set(self._key("again", project), 1)
                 return active, False
             job = self.queue.enqueue_call(
-                f"backend.jobs.training.{kind}",
+                f"backend.jobs.{kind}",
                 args=(project,),
                 kwargs=arguments,
                 timeout=self.settings.job_timeout,
@@ -114,10 +115,10 @@ class Jobs:
             job.cancel()
 
     def enqueue_variant(self, train: Job, folder: Path, index: int) -> Job:
-        """Let an idle worker run `backend.jobs.training.variant(project, folder, index)` for a training."""
+        """Let an idle worker run `backend.jobs.variant(project, folder, index)` for a training."""
         project = train.meta["project"]
         job = self.low.enqueue_call(
-            "backend.jobs.training.variant",
+            "backend.jobs.variant",
             args=(project, str(folder), index),
             job_id=variant_id(train.id, index),
             timeout=self.settings.job_timeout,
@@ -170,11 +171,11 @@ class Jobs:
         return running
 
     def fan_out_key(self, train: str, part: int | str) -> str:
-        """Where `backend.jobs.fanout` keeps the "state" of a training's fan-out, what "ended", the claim on each variant."""
+        """Where `backend.jobs.fanout` keeps the "state" of a training's fan-out, what "ended", each variant's claim."""
         return f"mgral:{self.settings.queue_name}:fanout:{train}:{part}"
 
     def schedule_reconcile(self, delay: float = 0) -> None:
-        """See that `backend.jobs.training.reconcile` runs after `delay` seconds, once, however many workers ask."""
+        """See that `backend.jobs.reconcile` runs after `delay` seconds, once, however many workers ask."""
         with self.connection.lock("mgral:enqueue:reconcile", timeout=5):
             with suppress(NoSuchJobError):
                 waiting = Job.fetch(RECONCILE, connection=self.connection)
@@ -185,7 +186,7 @@ class Jobs:
                     return
                 waiting.delete()
             job = Job.create(
-                "backend.jobs.training.reconcile", connection=self.connection, id=RECONCILE, result_ttl=60, timeout=600
+                "backend.jobs.reconcile", connection=self.connection, id=RECONCILE, result_ttl=60, timeout=600
             )
             if delay:
                 self.queue.schedule_job(job, datetime.now(UTC) + timedelta(seconds=delay))

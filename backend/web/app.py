@@ -6,7 +6,6 @@ to answer.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import logging
 from typing import Any
@@ -17,15 +16,15 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 from werkzeug.exceptions import HTTPException
 
-from backend.jobs.training import due
+from backend.jobs.reconciliation import due
+from backend.label_studio.client import StudioAway, StudioError
 from backend.label_studio.labels import LabelConfig, LabelConfigError
 from backend.plugin import MgralBackend
-from backend.queue.progress import describe
 from backend.project.published import Published
-from backend.queue.enqueue import Jobs
 from backend.project.serving import store_of
+from backend.queue.enqueue import Jobs
+from backend.queue.progress import describe
 from backend.settings import Settings, get_settings
-from backend.label_studio.client import StudioAway, StudioError
 from model.detectors.base import WeightsError
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     def _authorize() -> tuple[Response, int] | None:
         if not settings.basic_auth_user or request.path in ("/", "/health"):
             return None
-        wanted = authorization(settings)["Authorization"]
+        wanted = settings.authorization["Authorization"]
         if hmac.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode()):
             return None
         return jsonify(error="wrong or missing user and password: run `mgral connect` again after changing them"), 401
@@ -151,14 +150,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         return jsonify(error=f"{type(error).__name__}: {error}"), 500
 
     return app
-
-
-def authorization(settings: Settings) -> dict[str, str]:
-    """The header that this server asks for; empty where it asks for none. `mgral connect` puts it on the webhook."""
-    if not settings.basic_auth_user:
-        return {}
-    pair = f"{settings.basic_auth_user}:{settings.basic_auth_pass}".encode()
-    return {"Authorization": "Basic " + base64.b64encode(pair).decode()}
 
 
 def _body() -> dict[str, Any]:

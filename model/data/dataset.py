@@ -1,4 +1,4 @@
-"""Data sets of images with boxes: read from COCO, YOLO or VOC, split stably, counted, fingerprinted."""
+"""Data sets of images with boxes: split stably, counted, fingerprinted; from COCO instances and back."""
 
 from __future__ import annotations
 
@@ -103,8 +103,6 @@ class Dataset:
             digest.update(np.ascontiguousarray(image.crowd, bool).tobytes())
         return digest.hexdigest()
 
-    # -- COCO ---------------------------------------------------------------------------------------------------------
-
     @classmethod
     def from_coco(cls, annotations: str | Path | dict, images: str | Path) -> Dataset:
         """COCO instances (a file or the dict itself) with image files below `images`."""
@@ -161,32 +159,6 @@ class Dataset:
             "annotations": annotations,
             "categories": [{"id": k + 1, "name": name} for k, name in enumerate(self.names)],
         }
-
-    # -- YOLO ---------------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def from_yolo(cls, images: str | Path, labels: str | Path, names: Sequence[str]) -> Dataset:
-        """YOLO text labels: `labels/x.txt` beside `images/x.jpg`, lines of `class cx cy w h` in fractions of the image.
-
-        An image without a label file has no objects; a sixth number on a line is a confidence and is not read. Ids are
-        1, 2, ... in the order of the file names. Of a polygon (`class x y x y x y ...`) the box around it is kept.
-        Raises ValueError for a line of anything else, naming it.
-        """
-        from model import yolo_labels
-
-        return yolo_labels.read(yolo_labels.sources_below(Path(images), Path(labels)), names)
-
-    # -- Pascal VOC ---------------------------------------------------------------------------------------------------
-
-    @classmethod
-    def from_voc(cls, images: str | Path, annotations: str | Path) -> Dataset:
-        """Pascal VOC: one XML a picture. Objects marked `difficult` are left out, as VOC's own evaluation does.
-
-        Ids are 1, 2, ... in the order of the file names; classes are sorted by name.
-        """
-        from model import voc
-
-        return voc.read([voc.Source(file, Path(images)) for file in sorted(Path(annotations).glob("*.xml"))])
 
 
 def require_images(paths: Sequence[Path], source: str | Path) -> None:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from model import voc, yolo_labels
-from model.data.dataset import Dataset, require_images
+from model.data import coco, voc, yolo
+from model.data.dataset import Dataset
 
 LOOKED_FOR = (
     "annotations.json with images/, or annotations/instances_<split>.json with <split>/ (COCO); "
     "data.yaml, or classes.txt with images/ and labels/ (YOLO); "
     "Annotations/ with JPEGImages/, or VOC<year>/ with these (Pascal VOC)"
 )
-
-NEEDED = {
-    "images": {"id", "file_name", "width", "height"},
-    "annotations": {"image_id", "category_id", "bbox"},
-    "categories": {"id", "name"},
-}
 
 
 def open_directory(path: str | Path) -> Dataset:
@@ -30,7 +20,7 @@ def open_directory(path: str | Path) -> Dataset:
     1. `annotations.json` (COCO) and `images/`. An image's `split`, where given, counts.
     2. `annotations/instances_<split>.json` (COCO), with the images in `<split>/` or `images/<split>/`.
     3. `data.yaml` (ultralytics); `path` may also be such a file, or the name of one that ultralytics ships, "VOC.yaml"
-       or "coco8". See `yolo_labels.read_yaml` for downloads.
+       or "coco8". See `yolo.read_yaml` for downloads.
     4. `Annotations/*.xml`, `JPEGImages/` and perhaps `ImageSets/Main/` (Pascal VOC), or `VOC2007/`, `VOC2012/`, ...
        with these. Objects marked `difficult` are left out. See `voc.read_years` for the splits.
     5. `images/`, `labels/` and `classes.txt` (YOLO).
@@ -42,103 +32,23 @@ def open_directory(path: str | Path) -> Dataset:
         ValueError: `path` holds none of these, or files that disagree; one line that says what to do.
     """
     root = Path(path)
-    if not root.exists() and (file := yolo_labels.shipped(str(path))):
-        return yolo_labels.read_yaml(file)
+    if not root.exists() and (file := yolo.shipped(str(path))):
+        return yolo.read_yaml(file)
     if not root.exists():
         raise ValueError(
             f"{path}: neither a directory, nor a file, nor the name of a data set that ultralytics ships; give a "
             f"directory that holds {LOOKED_FOR}"
         )
     if root.suffix in (".yaml", ".yml") and root.is_file():
-        return yolo_labels.read_yaml(root)
+        return yolo.read_yaml(root)
     if (root / "annotations.json").exists():
-        return _read_coco([_Part(root / "annotations.json", root / "images", None)])
+        return coco.read_single(root)
     if files := sorted((root / "annotations").glob("instances_*.json")):
-        return _read_coco(_published(root, files))
+        return coco.read_published(root, files)
     if (file := root / "data.yaml").exists():
-        return yolo_labels.read_yaml(file)
+        return yolo.read_yaml(file)
     if years := voc.years_in(root):
         return voc.read_years(years)
     if all((root / name).exists() for name in ("images", "labels", "classes.txt")):
-        return yolo_labels.read_directory(root)
+        return yolo.read_directory(root)
     raise ValueError(f"{path}: no data set; looked for {LOOKED_FOR}; give a directory that holds one of these")
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A COCO file, the directory of its images, and the split of them all where the file does not say."""
-
-    file: Path
-    images: Path
-    split: str | None
-
-
-def _published(root: Path, files: list[Path]) -> list[_Part]:
-    """The COCO files whose images are there: at least one of either side's, so that no side is lost unnoticed."""
-    parts = []
-    for file in files:
-        name = file.stem.removeprefix("instances_")
-        places = [root / name, root / "images" / name]
-        images = next((place for place in places if place.is_dir()), places[0])
-        parts.append(_Part(file, images, "train" if name.startswith("train") else "val"))
-    there = [part for part in parts if part.images.is_dir()]
-    sides = {part.split for part in there}
-    for part in parts:
-        if part.split not in sides:
-            raise ValueError(
-                f"{root}: {part.file.name} is there, but not its images; looked for {part.images.name}/ and "
-                f"images/{part.images.name}/, unpack them there, or remove the file"
-            )
-    return there if len(sides) == 2 else [replace(part, split=None) for part in there]
-
-
-def _read_coco(parts: list[_Part]) -> Dataset:
-    """COCO files as one data set, in their order."""
-    whole: dict[str, list] = {"images": [], "annotations": [], "categories": []}
-    for part in parts:
-        coco = _load(part.file)
-        if whole["categories"] and _names(whole) != _names(coco):
-            raise ValueError(
-                f"{part.file}: other categories than {parts[0].file.name}; give both the same ids and names"
-            )
-        whole["categories"] = coco["categories"]
-        whole["annotations"] += coco["annotations"]
-        whole["images"] += [
-            image | {"file_name": str(part.images / image["file_name"])} | ({"split": part.split} if part.split else {})
-            for image in coco["images"]
-        ]
-    source = " and ".join(str(part.file) for part in parts)
-    times = Counter(image["id"] for image in whole["images"])
-    if twice := [key for key, count in times.items() if count > 1]:
-        raise ValueError(
-            f"{source}: {len(twice)} image ids occur twice, the first is {twice[0]}; number the images anew"
-        )
-    if lost := [a for a in whole["annotations"] if a["image_id"] not in times]:
-        raise ValueError(
-            f"{source}: {len(lost)} annotations are of images that are not listed, the first is annotation "
-            f"{lost[0].get('id')} of image {lost[0]['image_id']}; list the images, or remove the annotations"
-        )
-    try:
-        dataset = Dataset.from_coco(whole, "")
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-    require_images([image.path for image in dataset.images], source)
-    return dataset
-
-
-def _load(file: Path) -> dict[str, Any]:
-    """A COCO file that has all that is read of it."""
-    try:
-        coco = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file}: not readable as JSON ({error}); get or export it again") from None
-    for table, keys in NEEDED.items():
-        if not isinstance(coco, dict) or table not in coco:
-            raise ValueError(f"{file}: no {table!r}; give a file of COCO instances")
-        if lacking := next((keys - entry.keys() for entry in coco[table] if not keys <= entry.keys()), None):
-            raise ValueError(f"{file}: an entry of {table!r} without {min(lacking)!r}; give a file of COCO instances")
-    return coco
-
-
-def _names(coco: dict[str, list]) -> dict[int, str]:
-    return {category["id"]: category["name"] for category in coco["categories"]}

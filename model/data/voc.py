@@ -15,7 +15,7 @@ from model.data.images import displayed_size
 
 
 @dataclass(frozen=True)
-class Source:
+class VocImage:
     """One XML file, the directory of its picture, and the split that the picture belongs to."""
 
     xml: Path
@@ -23,7 +23,7 @@ class Source:
     split: str | None = None
 
 
-def read(sources: Iterable[Source]) -> Dataset:
+def read(sources: Iterable[VocImage]) -> Dataset:
     """The pictures of these files; ids are 1, 2, ... in the order given, classes are sorted by name.
 
     Objects marked `difficult` are left out. VOC's own evaluation lets a detection of one count neither for nor against;
@@ -104,7 +104,7 @@ def _list(year: Path, name: str) -> list[str]:
     return [line.split()[0] for line in file.read_text().splitlines() if line.strip()] if file.exists() else []
 
 
-def _sources(year: Path, sides: Sequence[list[str]], splits: Sequence[str | None]) -> list[Source]:
+def _sources(year: Path, sides: Sequence[list[str]], splits: Sequence[str | None]) -> list[VocImage]:
     """One year's files in the order of their names; the names of each side, and the split that each is."""
     main = year / "ImageSets" / "Main"
     times = Counter(name for names in sides for name in names)
@@ -119,7 +119,7 @@ def _sources(year: Path, sides: Sequence[list[str]], splits: Sequence[str | None
             "let each be either in test.txt or in trainval.txt, and either in train.txt or in val.txt"
         )
     split_of = {name: split for split, names in zip(splits, sides, strict=True) for name in names}
-    sources = [Source(year / "Annotations" / f"{k}.xml", year / "JPEGImages", split_of[k]) for k in sorted(split_of)]
+    sources = [VocImage(year / "Annotations" / f"{k}.xml", year / "JPEGImages", split_of[k]) for k in sorted(split_of)]
     if missing := [source.xml for source in sources if not source.xml.exists()]:
         raise ValueError(
             f"{year}: {len(missing)} of {len(sources)} listed pictures have no XML, the first is {missing[0]}; "

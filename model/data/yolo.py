@@ -19,7 +19,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 
 
 @dataclass(frozen=True)
-class Source:
+class YoloImage:
     """One image file, its label file (which need not exist), and the split that it belongs to."""
 
     image: Path
@@ -27,7 +27,7 @@ class Source:
     split: str | None = None
 
 
-def read(sources: Sequence[Source], names: Sequence[str], pose: int = 0) -> Dataset:
+def read(sources: Sequence[YoloImage], names: Sequence[str], pose: int = 0) -> Dataset:
     """These images, ids 1, 2, ... in the order given; without a label file an image has no objects.
 
     A line is `class cx cy w h` in fractions of the image, perhaps with a confidence; or a polygon `class x y x y ...`,
@@ -51,9 +51,9 @@ def images_below(directory: Path) -> list[Path]:
     return sorted(p for p in directory.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def sources_below(images: Path, labels: Path) -> list[Source]:
+def sources_below(images: Path, labels: Path) -> list[YoloImage]:
     """Every image file below `images`, with the label file of the same name and place below `labels`."""
-    return [Source(p, labels / p.relative_to(images).with_suffix(".txt")) for p in images_below(images)]
+    return [YoloImage(p, labels / p.relative_to(images).with_suffix(".txt")) for p in images_below(images)]
 
 
 def shipped(name: str) -> Path | None:
@@ -104,7 +104,7 @@ def read_yaml(file: Path) -> Dataset:
         )
     labels = train | val
     sources = [
-        Source(image, labels[image], ("train" if image in train else "val") if sided else None)
+        YoloImage(image, labels[image], ("train" if image in train else "val") if sided else None)
         for image in sorted(labels)
     ]
     require_images([source.image for source in sources], file)
@@ -115,7 +115,7 @@ def read_yaml(file: Path) -> Dataset:
 
 def _resolve(file: Path) -> dict[str, Any]:
     """The data set file with absolute paths, after a download where one is needed."""
-    import model.detectors.yolo  # noqa: F401 - sets ultralytics' environment before it is imported
+    import model.environment  # noqa: F401
 
     # isort: split
     from ultralytics.data.utils import check_det_dataset
@@ -153,7 +153,7 @@ def _listed(data: dict[str, Any], key: str, file: Path) -> dict[Path, Path]:
     return {image: Path(label) for image, label in zip(images, labels, strict=True)}
 
 
-def _require_labels(sources: Sequence[Source], source: Path) -> None:
+def _require_labels(sources: Sequence[YoloImage], source: Path) -> None:
     """Raises ValueError where no image has a label file: then the labels lie elsewhere."""
     if not sources:
         raise ValueError(f"{source}: no images of the types {', '.join(sorted(IMAGE_SUFFIXES))}; check its paths")

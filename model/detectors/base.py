@@ -1,26 +1,17 @@
-"""Detector: what the product asks of any object detector, and how one is opened by name."""
+"""Detector: what the product asks of any object detector."""
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 from model.progress import Report, silent
-
-if TYPE_CHECKING:
-    from model.detectors.network import NetworkDetector
-
-log = logging.getLogger(__name__)
-
-STARTER = Path(__file__).parent / "weights" / "starter.pt"
 
 # What a caller may hand in: a decoded picture (height, width, 3) uint8 RGB, or its file.
 Picture = np.ndarray | str | Path
@@ -118,42 +109,3 @@ class Detector(ABC):
         if not len(pictures):  # one grey picture tells D
             return self.encode([np.full((32, 32, 3), 114, np.uint8)])[:0]
         return np.stack([encoding for _, encoding in self.scan(pictures, batch=batch)])
-
-
-def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkDetector:
-    """A detector from a file, the name of a published checkpoint, "starter", or "torchvision:" and an architecture.
-
-    A published name (`yolo11n.pt`) is fetched by ultralytics where there is a network; where there is none, the starter
-    weights serve instead and the log says so. "torchvision:retinanet" is a network whose backbone knows ImageNet and
-    whose head is new: see `TorchvisionDetector.pretrained`.
-
-    Raises:
-        WeightsError: the file does not exist, or holds no detector; there is no such architecture.
-    """
-    # torch takes seconds to import: only when a model is needed
-    from model.detectors.torchvision import TorchvisionDetector, read
-
-    path, name = Path(weights), str(weights)
-    if name.startswith("torchvision:"):
-        return TorchvisionDetector.pretrained(name.removeprefix("torchvision:"), device=device)
-    if name == "starter":
-        path = STARTER
-    elif path.exists() and read(path) is not None:
-        return TorchvisionDetector.load(path, device=device)
-    from model.detectors.yolo import YoloDetector, download, is_published  # not needed by the torchvision family
-
-    if not path.exists() and is_published(name):
-        fetched = download(name)
-        if fetched is None:
-            log.warning(
-                "%s could not be downloaded: using the starter weights instead. To use it, put the file somewhere and "
-                "give its path.",
-                weights,
-            )
-        path = fetched or STARTER
-    if not path.exists():
-        raise WeightsError(
-            f"weights {name!r}: no such file, and not the name of a published checkpoint; give the path of a "
-            ".pt file, a name such as 'yolo11n.pt', 'torchvision:retinanet', or 'starter'"
-        )
-    return YoloDetector.load(path, device=device)

@@ -1,7 +1,7 @@
 """Learner: a detector that is trained update by update, with a moving average of its weights beside it.
 
-`model.detectors.training` runs a whole training; this is for callers that decide what each update sees: the surrogates of the
-agent, which mix labels with the teacher's own.
+`model.detectors.training` runs a whole training; this is for callers that decide what each update sees: the surrogates
+of the agent, which mix labels with the teacher's own.
 """
 
 from __future__ import annotations

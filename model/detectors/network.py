@@ -1,7 +1,7 @@
 """NetworkDetector: what all detectors that are torch networks share, and the few things that each family does its way.
 
-A network looks at squares (model.data.images.letterbox) in two steps: its body turns a picture into levels of features, its
-head turns the levels into boxes. Everything else, from reading pictures to training, is the same for every family.
+A network looks at squares (model.data.images.letterbox) in two steps: its body turns a picture into levels of features,
+its head turns the levels into boxes. Everything else, from reading pictures to training, is the same for every family.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import torch
 
 from model.data.dataset import Dataset
 from model.data.detections import Detections
-from model.detectors.base import Detector, FitConfig, Picture
 from model.data.images import letterbox, load_image
-from model.progress import Report, silent
+from model.detectors.base import Detector, FitConfig, Picture
 from model.detectors.training import Sample, train
+from model.progress import Report, silent
 
 MAX_BOXES = 300  # of a picture
 

@@ -14,8 +14,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from model.data.dataset import Dataset, LabeledImage
-from model.detectors.base import FitConfig
 from model.data.images import letterbox, load_image
+from model.detectors.base import FitConfig
 from model.progress import Report
 
 GRADIENT_NORM = 10.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,10 +12,9 @@ from typing import Any, Self
 
 import torch
 
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")  # never install packages behind an operator's back
-os.environ.setdefault("YOLO_VERBOSE", "false")
-os.environ["ULTRALYTICS_SAFE_LOAD"] = "true"  # `fit` builds from the checkpoint's own layer list: never eval it
+import model.environment  # noqa: F401
 
+# isort: split
 import ultralytics
 from ultralytics.cfg import get_cfg
 from ultralytics.nn.tasks import DetectionModel, RTDETRDetectionModel, torch_safe_load, yaml_model_load

@@ -13,8 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model.synthetic.compositing import SPRITE, Placement, fractal_noise, occlude, photograph, place, textured
 from model.data.dataset import Dataset
+from model.synthetic.compositing import SPRITE, Placement, fractal_noise, occlude, photograph, place, textured
 
 NAMES = (
     "stop",

@@ -20,11 +20,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from model.synthetic.compositing import SPRITE, Placement, fractal_noise, occlude, photograph, place, textured
 from model.data.dataset import Dataset, LabeledImage
-from model.detectors.base import STARTER, FitConfig
-from model.evaluate import evaluate
+from model.detectors.base import FitConfig
+from model.detectors.open import STARTER
 from model.detectors.yolo import YoloDetector
+from model.evaluate import evaluate
+from model.synthetic.compositing import SPRITE, Placement, fractal_noise, occlude, photograph, place, textured
 
 POLYGONS = {"triangle": 3, "square": 4, "pentagon": 5, "hexagon": 6, "octagon": 8}
 LETTERS = "AEHKPRSX"

@@ -11,21 +11,21 @@ import pytest
 
 from agent.cycle import COLD, CycleConfig, look, prepare, rank
 from agent.gain.rows import Rows
+from agent.inner_loop.plan import Plan, SurrogateConfig
+from agent.inner_loop.planning import PlanConfig
 from agent.learning import decide, learn
 from agent.match.scores import Delta, Estimate
-from agent.inner_loop.planning import PlanConfig
 from agent.pool.pool import Pool
 from agent.pool.store import PoolStore
 from agent.strategies.mgral import BASELINES
-from agent.inner_loop.plan import Plan, SurrogateConfig
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.detectors.base import Detector, FitConfig, Picture
+from model.detectors.yolo import YoloDetector
 from model.evaluate import Metrics
 from model.progress import Watch, silent
 from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
-from model.detectors.yolo import YoloDetector
 
 SIZE = 64
 

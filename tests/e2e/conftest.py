@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from backend.commands.annotator import Annotator
-from backend.project.connect import connect
 from backend.commands.local import LocalStack, StartError, attempts, find_label_studio
-from backend.queue.progress import describe
-from backend.project.published import Publication, Published
-from backend.queue.enqueue import Jobs
-from backend.project.serving import store_of
-from backend.settings import Settings
 from backend.label_studio.client import Studio
+from backend.project.connect import connect
+from backend.project.published import Publication, Published
+from backend.project.serving import store_of
+from backend.queue.enqueue import Jobs
+from backend.queue.progress import describe
+from backend.settings import Settings
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from backend.project.connect import TAB
 from backend.commands.local import LocalStack
+from backend.project.connect import TAB
 from tests.e2e.conftest import SHAPES, Project
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ from rq.job import JobStatus
 
 from agent.cycle import CycleConfig, rank
 from agent.gain.rows import Rows
+from agent.inner_loop.plan import Plan
 from agent.pool.store import PoolStore
 from agent.strategies.mgral import BASELINES
-from agent.inner_loop.plan import Plan
 from backend.commands.local import LocalStack
 from backend.project.serving import detector_of, store_of
 from model.progress import silent

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import requests
 
-from backend.project.connect import TAB
 from backend.commands.local import LocalStack
-from backend.project.serving import store_of
 from backend.label_studio.client import ORDERED, Studio
+from backend.project.connect import TAB
+from backend.project.serving import store_of
 from tests.e2e.conftest import AUTO_RETRAIN, SHAPES, TRAINING, Project, until
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.inner_loop.plan import SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.simulation.config import SimulationConfig
-from agent.inner_loop.plan import SurrogateConfig
 from backend.commands.simulated_labeling import through_label_studio
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig

@@ -15,9 +15,9 @@ from PIL import Image
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.detectors.network import NetworkDetector
+from model.detectors.yolo import YoloDetector
 from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
-from model.detectors.yolo import YoloDetector
 from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, TORCHVISION, Trained, new, square_in, squares
 from tests.model.written import TRAIN
 

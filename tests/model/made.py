@@ -14,10 +14,10 @@ from PIL import Image
 from model.data.dataset import Dataset, LabeledImage
 from model.detectors.base import Detector
 from model.detectors.network import NetworkDetector
-from model.progress import Cancelled
 from model.detectors.torchvision import TorchvisionDetector
-from model.versions import Version, VersionStore
 from model.detectors.yolo import YoloDetector
+from model.progress import Cancelled
+from model.versions import Version, VersionStore
 from tests.model import tiny  # noqa: F401  the tiny architectures exist from here on
 
 SIDE = 64

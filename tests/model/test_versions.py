@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from model.detectors.base import open_detector
-from model.versions import VersionError, VersionStore
+from model.detectors.open import open_detector
 from model.detectors.yolo import YoloDetector
+from model.versions import VersionError, VersionStore
 from tests.model.made import SIDE, add, contents
 
 

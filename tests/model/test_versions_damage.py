@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from model.versions import VersionError, VersionStore
 from model.detectors.yolo import YoloDetector
+from model.versions import VersionError, VersionStore
 from tests.model.made import add, contents
 
 

@@ -8,11 +8,11 @@ import pytest
 from agent.gain.cells import Cells
 from agent.gain.class_curves import ClassCurves, curve, half_learned
 from agent.gain.fit import fit_gains, in_basis
+from agent.gain.ranks import spearman
 from agent.gain.rows import Row, Rows
 from agent.gain.table import GainTable
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
-from agent.gain.ranks import spearman
 from tests.agent.pools import random_pool
 
 

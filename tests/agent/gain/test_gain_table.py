@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.gain.cells import Cells
+from agent.gain.nnls import nnls
 from agent.gain.rows import Rows
 from agent.gain.table import GainTable
-from agent.gain.nnls import nnls
 from tests.agent.gain.test_gain_worlds import concave, world
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from agent.match_table import MatchTable
-from agent.inner_loop.values import Cost, Group, SurrogateConfig, Variant
-from agent.inner_loop.surrogate import Curve, ramp_up, train_variant
 from agent.inner_loop.plan import SURROGATE, Plan
+from agent.inner_loop.surrogate import Curve, ramp_up, train_variant
+from agent.inner_loop.values import Cost, Group, SurrogateConfig, Variant
+from agent.match_table import MatchTable
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.detectors.learner import Learner, average

@@ -256,13 +256,13 @@ def test_it_answers_in_a_forked_process() -> None:
 def test_a_second_process_does_not_compile_again() -> None:
     program = """
 from tests.agent.match.test_match_table import small
-from agent import _match_build, _match_lookup, _match_query, _match_weighted
+from agent.match import build, lookup, query, weighted
 from agent.match_table import MatchTable
 table = MatchTable.build(*small())
 table.evaluate([3, 8])
 table.bootstrap(4, rng=0)
 table.running([3]).scores()
-used = [getattr(m, n) for m in (_match_build, _match_lookup, _match_query, _match_weighted) for n in vars(m)]
+used = [getattr(m, n) for m in (build, lookup, query, weighted) for n in vars(m)]
 stats = [f.stats for f in used if hasattr(f, "stats") and f.signatures]
 print(len(stats), sum(len(s.cache_hits) for s in stats), sum(len(s.cache_misses) for s in stats))
 """

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import policy as policy_module
+from agent.policy import policy as policy_module
 from agent.policy.policy import KAPPA, LARGEST_SCORE, Policy, choose_batch, log_likelihood, rank_rows, sample_batches
 from bench.ranking import PlantedTable
 

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from agent import distances
+from agent.pool import distances
 from agent.pool.distances import density, density_among, nearest_distances, novelty, novelty_among, squared_distances
 
 

@@ -11,8 +11,8 @@ from agent.pool.descriptors import describe
 from agent.pool.pool import COLUMNS, Pool
 from model.data.detections import Detections
 from model.detectors.base import Picture
-from model.synthetic.scenes import NAMES, scene
 from model.detectors.yolo import YoloDetector
+from model.synthetic.scenes import NAMES, scene
 from tests.agent.pools import found, pool_of, random_pool
 
 

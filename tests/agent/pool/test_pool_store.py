@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent import pool_store
+from agent.pool import store as pool_store
 from agent.pool.pool import Pool
 from agent.pool.store import ENTRY, FileRows, PoolStore, encoder_fingerprint
 from model.data.detections import Detections

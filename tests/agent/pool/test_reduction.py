@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent import reduction
+from agent.pool import reduction
 from agent.pool.reduction import COMPONENTS, Reduction, allocate, evenly
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import fidelity
-from agent.simulation.fidelity import FidelityConfig, interval, measure
-from agent.inner_loop.planning import PlanConfig
 from agent.inner_loop.plan import SurrogateConfig
+from agent.inner_loop.planning import PlanConfig
+from agent.simulation import fidelity
+from agent.simulation.fidelity import FidelityConfig, interval, measure
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.detectors.network import NetworkDetector
-from model.progress import Cancelled
 from model.detectors.yolo import YoloDetector
+from model.progress import Cancelled
 from tests.model.made import SIDE, squares
 
 FIT = FitConfig(epochs=1, min_steps=2, batch=8, image_size=SIDE)

@@ -15,11 +15,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
+from agent.inner_loop.plan import SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import simulate
 from agent.simulation.report import COLUMNS
-from agent.inner_loop.plan import SurrogateConfig
 from backend.commands.local import attempts
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from agent import strategies
-from agent.pool.pool import Pool
 from agent.policy.reinforce import ReinforceConfig
+from agent.pool.pool import Pool
 from agent.strategies import Pointwise, Ranking, mgral
 from tests.agent.pools import found, on_a_line, pool_of, random_pool
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agent.gain.rows import Row, Rows
+from agent.policy.reinforce import ReinforceConfig
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
-from agent.policy.reinforce import ReinforceConfig
 from agent.strategies import Ranking
 from agent.strategies.mgral import BASELINES, UNTRUSTED, Mgral, MgralConfig
 from tests.agent.pools import random_pool

@@ -14,13 +14,14 @@ import pytest
 from rq import SimpleWorker, get_current_job
 from rq.job import Job, JobStatus
 
-from backend import fanout, fanout_state, queue
-from backend.jobs.fanout import fan_out, run_claimed
 from backend.commands.local import attempts
-from backend.queue.progress import Progress, describe
+from backend.jobs import fanout, fanout_state
+from backend.jobs.fanout import fan_out, run_claimed
+from backend.queue import enqueue as queue
 from backend.queue.enqueue import Jobs
-from backend.settings import Settings
+from backend.queue.progress import Progress, describe
 from backend.queue.worker import worker
+from backend.settings import Settings
 from model.progress import Report
 
 PROJECT = 1
@@ -132,8 +133,8 @@ def kill(pid: int) -> None:
 @pytest.fixture
 def bench(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench(settings)
-    monkeypatch.setattr("backend.jobs.training.train", bench.train)  # a worker is forked, so it has these too
-    monkeypatch.setattr("backend.jobs.training.variant", bench.variant)
+    monkeypatch.setattr("backend.jobs.train", bench.train)  # a worker is forked, so it has these too
+    monkeypatch.setattr("backend.jobs.variant", bench.variant)
     monkeypatch.setattr(fanout_state, "LEASE_SECONDS", 1.5)
     monkeypatch.setattr(fanout_state, "RENEW_SECONDS", 0.3)
     monkeypatch.setattr(queue, "RETRY_SECONDS", [0, 0])

@@ -6,9 +6,9 @@ import pytest
 from rq import SimpleWorker
 from rq.job import JobStatus
 
-from backend import running
-from backend.queue.progress import describe
+from backend.jobs import running
 from backend.queue.enqueue import Jobs
+from backend.queue.progress import describe
 from backend.settings import Settings
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.label_studio.images import Pictures
 from backend.label_studio.client import Studio, StudioAway, Task
+from backend.label_studio.images import Pictures
 from model.data.images import ImageError
 
 

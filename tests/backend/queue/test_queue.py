@@ -9,10 +9,10 @@ from click.testing import CliRunner
 from rq.job import JobStatus
 
 from backend import cli
-from backend.queue.progress import Progress, describe
 from backend.queue.enqueue import Jobs
-from backend.settings import Settings
+from backend.queue.progress import Progress, describe
 from backend.queue.worker import worker
+from backend.settings import Settings
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_the_list_of_jobs(jobs: Jobs, tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(cli, "_start", lambda: jobs.settings)
     assert listed("1") == "nothing runs, nothing waits for project 1\n"
-    jobs.queue.enqueue("backend.jobs.training.reconcile")  # no work for a project, so not listed
+    jobs.queue.enqueue("backend.jobs.reconcile")  # no work for a project, so not listed
     train, _ = jobs.enqueue("train", 1)
     jobs.enqueue_variant(train, tmp_path, 0)
     variant = jobs.enqueue_variant(train, tmp_path, 1)

@@ -12,10 +12,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend import plugin
-from backend.web.app import NOT_READY, create_app
 from backend.project.published import Publication, Published
 from backend.queue.enqueue import Jobs
 from backend.settings import Settings
+from backend.web.app import NOT_READY, create_app
 from tests.shared import SHARED, needs_shared
 
 SCHEMA = (

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from model.data.dataset import Dataset, LabeledImage, in_holdout
 from tests.shared import SHARED, needs_shared
@@ -102,99 +101,6 @@ def test_coco_counts_of_real_sets(name: str, images: int, splits: dict, histogra
         assert image.path.exists()
         assert (image.xyxy >= 0).all()
         assert (image.xyxy <= np.array([*image.size, *image.size]) + 0.01).all()
-
-
-def write_picture(path: Path, width: int, height: int, orientation: int = 1) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.new("RGB", (width, height)).save(path, exif=exif)
-
-
-def yolo(root: Path, labels: dict[str, str]) -> Dataset:
-    for name, text in labels.items():
-        (root / "labels" / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / "labels" / name).write_text(text)
-    return Dataset.from_yolo(root / "images", root / "labels", ["cat", "dog"])
-
-
-def test_yolo(tmp_path: Path) -> None:
-    write_picture(tmp_path / "images" / "b.jpg", 100, 50)
-    write_picture(tmp_path / "images" / "a.png", 40, 40)
-    write_picture(tmp_path / "images" / "more" / "c.JPEG", 100, 50, orientation=6)
-    (tmp_path / "images" / "notes.txt").write_text("no picture")
-    found = yolo(
-        tmp_path,
-        {"b.txt": "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.1 0.2 0.2 0.87\n", "more/c.txt": "0 0.5 0.25 1.0 0.5\n"},
-    )
-    assert [(i.id, i.path.name, i.size) for i in found.images] == [
-        (1, "a.png", (40, 40)),
-        (2, "b.jpg", (100, 50)),
-        (3, "c.JPEG", (50, 100)),
-    ]
-    assert len(found.images[0].class_ids) == 0
-    np.testing.assert_allclose(found.images[1].xyxy, [[40, 15, 60, 35], [0, 0, 20, 10]], atol=1e-5)
-    assert found.images[1].class_ids.tolist() == [1, 0]
-    np.testing.assert_allclose(found.images[2].xyxy, [[0, 0, 50, 50]], atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("2 0.5 0.5 0.1 0.1", "line 1: class 2, but only 2 names"),
-        ("-1 0.5 0.5 0.1 0.1", "class -1"),
-        ("0.5 0.5 0.5 0.1 0.1", "class 0.5"),
-        ("0 0.5 0.5 0.1 0.1\n0 0.5 0.5", "line 2: 3 numbers"),
-        ("0 .1 .1 .2 .1 .2 .2 .1", "line 1: 8 numbers"),
-        ("0 half 0.5 0.1 0.1", "no number"),
-    ],
-)
-def test_yolo_labels_that_are_no_boxes_are_refused(text: str, message: str, tmp_path: Path) -> None:
-    write_picture(tmp_path / "images" / "a.png", 40, 40)
-    with pytest.raises(ValueError, match=rf"a\.txt.*{message}"):
-        yolo(tmp_path, {"a.txt": text})
-
-
-def test_yolo_polygons_become_the_boxes_around_them(tmp_path: Path) -> None:
-    write_picture(tmp_path / "images" / "a.png", 100, 50)
-    found = yolo(tmp_path, {"a.txt": "1 .1 .4 .2 .2 .4 .8\n0 .1 .1 .2 .1 .2 .2 .1 .2\n0 .5 .5 .2 .2\n"})
-    np.testing.assert_allclose(found.images[0].xyxy, [[10, 10, 40, 40], [10, 5, 20, 10], [40, 20, 60, 30]], atol=1e-5)
-    assert found.images[0].class_ids.tolist() == [1, 0, 0]
-
-
-VOC = """<annotation><filename>{file}</filename>{size}
-<object><name>dog</name><difficult>0</difficult>
-  <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>60</xmax><ymax>40</ymax></bndbox></object>
-<object><name>cat</name><difficult>1</difficult>
-  <bndbox><xmin>5</xmin><ymin>5</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>
-<object><name>bird</name>
-  <bndbox><xmin>11</xmin><ymin>21</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object>
-</annotation>"""
-
-
-def test_voc_counts_pixels_from_one_and_leaves_difficult_out(tmp_path: Path) -> None:
-    size = "<size><width>60</width><height>40</height><depth>3</depth></size>"
-    (tmp_path / "a.xml").write_text(VOC.format(file="a.jpg", size=size))
-    found = Dataset.from_voc(tmp_path, tmp_path)
-    assert found.names == ("bird", "dog")  # the only cat is difficult
-    (image,) = found.images
-    assert (image.id, image.path, image.size) == (1, tmp_path / "a.jpg", (60, 40))
-    assert image.class_ids.tolist() == [1, 0]
-    # 1..60 of 60 pixels is the whole width: 0 to 60; pixels 11..30 are twenty wide
-    assert image.xyxy.tolist() == [[0, 0, 60, 40], [10, 20, 30, 40]]
-
-
-@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height></size>"])
-def test_voc_without_a_size_asks_the_picture(size: str, tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.jpg", 60, 40)
-    (tmp_path / "a.xml").write_text(VOC.format(file="a.jpg", size=size))
-    assert Dataset.from_voc(tmp_path, tmp_path).images[0].size == (60, 40)
-
-
-def test_voc_without_corners_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_text(VOC.format(file="a.jpg", size="").replace("<xmin>1</xmin>", ""))
-    with pytest.raises(ValueError, match=r"a\.xml: an object without xmin"):
-        Dataset.from_voc(tmp_path, tmp_path)
 
 
 def numbered(count: int) -> Dataset:

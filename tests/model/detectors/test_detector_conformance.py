@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from model.data.detections import Detections
-from model.detectors.base import open_detector
 from model.data.images import ImageError, letterbox
-from model.progress import Cancelled
+from model.detectors.open import open_detector
 from model.detectors.yolo import YoloDetector
+from model.progress import Cancelled
 from tests.model.made import SIDE, ULTRALYTICS, Trained, cancel
 
 SIZES = [(96, 48), (48, 96), (64, 64), (40, 50), (50, 40), (50, 70), (9, 7)]

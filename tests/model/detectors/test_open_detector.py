@@ -11,7 +11,8 @@ import pytest
 import torch
 from ultralytics.nn.tasks import SegmentationModel
 
-from model.detectors.base import FitConfig, WeightsError, open_detector
+from model.detectors.base import FitConfig, WeightsError
+from model.detectors.open import open_detector
 from model.detectors.yolo import YoloDetector, is_published
 from tests.model.made import SIDE, new, squares
 

@@ -19,8 +19,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 
-from model.detectors.base import FitConfig, WeightsError, open_detector
+from model.detectors.base import FitConfig, WeightsError
 from model.detectors.learner import Learner
+from model.detectors.open import open_detector
 from model.detectors.torchvision import DEVIATION, MEAN, TorchvisionDetector, known
 from model.detectors.torchvision_architectures import ARCHITECTURES
 from model.detectors.torchvision_heads import candidates

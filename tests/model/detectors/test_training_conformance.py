@@ -11,10 +11,10 @@ import torch
 
 from model.data.dataset import Dataset, LabeledImage
 from model.detectors.base import FitConfig
-from model.evaluate import evaluate
 from model.detectors.network import NetworkDetector, transfer
-from model.progress import Cancelled
 from model.detectors.yolo import YoloDetector
+from model.evaluate import evaluate
+from model.progress import Cancelled
 from tests.model.made import SIDE, Trained, cancel, new, same, squares, state
 
 QUICK = FitConfig(epochs=1, min_steps=1, batch=4, image_size=SIDE)

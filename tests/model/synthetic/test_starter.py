@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import scenes
-from model.detectors.base import STARTER, FitConfig, open_detector
-from model.evaluate import evaluate
 from model.data.images import load_image
+from model.detectors.base import FitConfig
+from model.detectors.open import STARTER, open_detector
+from model.evaluate import evaluate
+from model.synthetic import scenes
 from model.synthetic.starter import NAMES, SIDE, corpus, picture
 from tests.model.made import squares
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import surrogate, variants
-from agent.match_table import MatchTable
+from agent.inner_loop import surrogate
+from agent.inner_loop.plan import Group, Plan, SurrogateConfig, has_result, result_file, run_variant
 from agent.inner_loop.planning import Hindsight, PlanConfig, cost, look_back, make_plan
+from agent.match_table import MatchTable
 from agent.pool.pool import Pool
-from agent.inner_loop.plan import Plan, SurrogateConfig
 from model.data.dataset import Dataset, in_holdout
 from model.detectors.base import FitConfig
-from model.evaluate import evaluate
 from model.detectors.network import NetworkDetector
-from model.progress import silent
 from model.detectors.yolo import YoloDetector
+from model.evaluate import evaluate
+from model.progress import silent
 from tests.model.made import SIDE, squares
 
 TRAINING = SurrogateConfig(steps=2, every=2, batch=4, confidence=0.01)
@@ -126,12 +126,12 @@ def test_a_plan_read_back_gives_the_same_rows(plan: Plan) -> None:
 def test_a_variant_that_is_run_again_gives_the_same_result(plan: Plan) -> None:
     for index in (2, 5):
         before = plan.result(index)
-        variants.result_file(plan.folder, index).unlink()
+        result_file(plan.folder, index).unlink()
         assert plan.pending(controls=False) == [index]
-        variants.run(plan.folder, index, silent)
+        run_variant(plan.folder, index, silent)
         after = plan.result(index)
         assert (after.gain, after.error, after.curve) == (before.gain, before.error, before.curve)
-        assert variants.done(plan.folder, index)
+        assert has_result(plan.folder, index)
 
 
 def test_a_variant_without_its_control_is_refused(data: Dataset, detector: NetworkDetector, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_variant_stops_early_on_a_plateau(data: Dataset, detector: NetworkDete
     plan = plan_of(data, detector, tmp_path / "cycle")
     flat = SurrogateConfig(steps=5, every=1, batch=4, patience=2, tolerance=1.0)
     group = plan.groups["hindsight"]
-    plan.groups["hindsight"] = variants.Group(group.labeled, group.evaluation, flat)
+    plan.groups["hindsight"] = Group(group.labeled, group.evaluation, flat)
     plan.run(0, silent)
     plan.run(2, silent)
     result = plan.result(2)
