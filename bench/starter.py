@@ -20,22 +20,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.detectors.open import open_detector
-from model.evaluate import evaluate
+from model.evaluate import detect, evaluate
 from model.synthetic.scenes import write_scenes
 
 
 def measure(name: str, train: Dataset, test: Dataset, config: FitConfig) -> dict:
     """mAP and seconds of both starts."""
     starter = open_detector("starter")
-    out: dict = {"data": name, "train_images": len(train), "test_images": len(test), "steps": config.min_steps}
+    figures: dict = {"data": name, "train_images": len(train), "test_images": len(test), "steps": config.min_steps}
     for start, from_scratch in (("starter", False), ("scratch", True)):
-        began = time.monotonic()
+        clock = time.monotonic()
         detector = starter.fit(train, config, from_scratch=from_scratch)
-        seconds = time.monotonic() - began
-        metrics = evaluate(test, detector.predict([image.path for image in test.images]))
+        seconds = time.monotonic() - clock
+        metrics = evaluate(test, detect(detector, test))
         print(f"{name:8} from {start}: {metrics}   {seconds:.0f} s", flush=True)
-        out[start] = {"map": round(metrics.map, 4), "map50": round(metrics.map50, 4), "seconds": round(seconds, 1)}
-    return out
+        figures[start] = {"map": round(metrics.map, 4), "map50": round(metrics.map50, 4), "seconds": round(seconds, 1)}
+    return figures
 
 
 def main() -> None:

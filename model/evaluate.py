@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -13,6 +14,10 @@ from pycocotools.cocoeval import COCOeval
 
 from model.data.dataset import Dataset
 from model.data.detections import Detections
+from model.progress import Report, silent
+
+if TYPE_CHECKING:  # scoring needs no network
+    from model.detectors.base import Detector
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,19 @@ class Metrics:
         return asdict(self)
 
 
+def detect(
+    detector: Detector, dataset: Dataset, label_map: Mapping[str, str] | None = None, report: Report = silent
+) -> list[Detections]:
+    """What a detector finds in each image of a data set, in the classes of the data set.
+
+    `label_map` takes the detector's classes to the data set's (see `Detections.renamed`); without it both are the same.
+    """
+    raw = detector.predict([image.path for image in dataset.images], report=report)
+    if label_map is None:
+        return raw
+    return [detections.renamed(detector.names, label_map, dataset.names) for detections in raw]
+
+
 def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
     """Score `detections[i]` against `dataset.images[i]` with pycocotools (area = all, maxDets = 100).
 
@@ -56,16 +74,16 @@ def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
     """
     if len(detections) != len(dataset):
         raise ValueError(f"{len(detections)} detections for {len(dataset)} images")
-    boxes = sum(len(image.class_ids) for image in dataset.images)
-    results = [r for image, found in zip(dataset.images, detections, strict=True) for r in found.to_coco(image.id)]
-    if boxes == 0:
+    results = [
+        result for image, boxes in zip(dataset.images, detections, strict=True) for result in boxes.to_coco(image.id)
+    ]
+    if dataset.boxes == 0:
         return Metrics(-1.0, -1.0, -1.0, dict.fromkeys(dataset.names, -1.0), len(dataset), 0)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints tables
         truth = COCO()
         truth.dataset = dataset.to_coco()
         truth.createIndex()
-        found = truth.loadRes(results) if results else COCO()
-        run = COCOeval(truth, found, "bbox")
+        run = COCOeval(truth, truth.loadRes(results) if results else COCO(), "bbox")
         run.params.imgIds = sorted(image.id for image in dataset.images)
         run.params.catIds = list(range(1, len(dataset.names) + 1))
         run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
@@ -74,8 +92,8 @@ def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
     precision = run.eval["precision"][:, :, :, 0, -1]  # IoU, recall, class
 
     def average(values: np.ndarray) -> float:
-        seen = values[values > -1]
-        return float(seen.mean()) if len(seen) else -1.0
+        measured = values[values > -1]
+        return float(measured.mean()) if len(measured) else -1.0
 
     return Metrics(
         map=average(precision),
@@ -83,5 +101,5 @@ def evaluate(dataset: Dataset, detections: Sequence[Detections]) -> Metrics:
         map75=average(precision[5]),
         per_class={name: average(precision[:, :, k]) for k, name in enumerate(dataset.names)},
         images=len(dataset),
-        boxes=boxes,
+        boxes=dataset.boxes,
     )

@@ -13,13 +13,11 @@ the store as it was. The lock is an `flock`, which the system releases when its 
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import json
 import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from model.atomic import TEMPORARY, remove, sync, write_file
+from model.version import META, WEIGHTS, Version
 
 if TYPE_CHECKING:  # looking at versions needs no array library
     from model.detectors.base import Detector
@@ -34,7 +33,7 @@ if TYPE_CHECKING:  # looking at versions needs no array library
 log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-WEIGHTS, META, SERVING = "weights.pt", "version.json", "serving.json"
+SERVING = "serving.json"
 LOCK_SECONDS = 300.0  # longer than any save; a holder that dies frees the lock at once
 
 
@@ -43,42 +42,6 @@ class VersionError(KeyError):
 
     def __str__(self) -> str:  # KeyError would show the message in quotes
         return str(self.args[0])
-
-
-@dataclass(frozen=True)
-class Version:
-    """One trained detector.
-
-    Attributes:
-        name: unique in its store; also the `model_version` that Label Studio shows.
-        metrics: `Metrics.to_dict()` on the holdout; None where there was nothing to hold out.
-        names: the detector's class names.
-        label_map: class name of the detector -> label of the project, as `Detections.renamed` takes it.
-        fingerprint: `Dataset.fingerprint()` of the data it saw.
-        parent: the version that it was fine-tuned from.
-        created: UTC, ISO 8601.
-        images: how many images it was trained on.
-        note: "" or why it was not promoted.
-        number: 1, 2, ... in the order of creation.
-        path: its directory.
-    """
-
-    name: str
-    metrics: dict[str, Any] | None
-    names: tuple[str, ...]
-    label_map: dict[str, str]
-    fingerprint: str
-    parent: str | None
-    created: str
-    images: int
-    note: str
-    number: int
-    path: Path
-
-    @property
-    def weights(self) -> Path:
-        """The file for `open_detector`."""
-        return self.path / WEIGHTS
 
 
 class VersionStore:
@@ -111,8 +74,8 @@ class VersionStore:
         with self._locked():
             for leftover in self.root.glob(f"{TEMPORARY}*"):  # of a crash: while we hold the lock nobody writes
                 remove(leftover)
-            taken = [int(found[1]) for p in self.root.iterdir() if (found := re.match(r"v(\d+)-", p.name))]
-            number = 1 + max([*taken, *(v.number for v in self.list())], default=0)
+            numbers = [int(digits[1]) for p in self.root.iterdir() if (digits := re.match(r"v(\d+)-", p.name))]
+            number = 1 + max([*numbers, *(v.number for v in self.list())], default=0)
             now = datetime.now(UTC)
             name = name or f"v{number:04d}-{now:%Y%m%d-%H%M%S}"
             if (self.root / name).exists():
@@ -135,7 +98,7 @@ class VersionStore:
                 directory.mkdir()
                 detector.save(directory / WEIGHTS)
                 sync(directory / WEIGHTS)
-                write_file(directory / META, _to_json(version))
+                write_file(directory / META, version.to_json())
                 directory.rename(version.path)
             except BaseException:
                 remove(directory)
@@ -143,26 +106,33 @@ class VersionStore:
             sync(self.root)
         return version
 
+    def add_first(self, detector: Detector, label_map: dict[str, str], note: str = "") -> Version:
+        """Save what a project starts from, which nobody trained on its labels, and let it serve."""
+        version = self.add(
+            detector, metrics=None, label_map=label_map, fingerprint="", parent=None, images=0, note=note
+        )
+        return self.promote(version.name)
+
     def list(self) -> list[Version]:
         """Every readable version, oldest first; a damaged one is left out with a warning in the log."""
         if not self.root.is_dir():
             return []
-        found = [self._read(p) for p in self.root.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
-        return sorted((v for v in found if v is not None), key=lambda v: (v.number, v.name))
+        versions = [Version.read(p) for p in self.root.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
+        return sorted((v for v in versions if v is not None), key=lambda v: (v.number, v.name))
 
     def get(self, name: str) -> Version:
         """One version. Raises VersionError, naming the known ones, when there is none of that name."""
-        version = self._read(self.root / name) if NAME.fullmatch(name) else None
+        version = Version.read(self.root / name) if NAME.fullmatch(name) else None
         if version is None:
-            known = ", ".join(v.name for v in self.list()) or "none yet"
-            raise VersionError(f"no version {name!r} in {self.root}; there are: {known}")
+            names = ", ".join(v.name for v in self.list()) or "none yet"
+            raise VersionError(f"no version {name!r} in {self.root}; there are: {names}")
         return version
 
     def serving(self) -> Version | None:
         """The promoted version. Where its files are damaged, the newest readable one that served before it."""
         current, history = self._state()
         for name in [current, *reversed(history)]:
-            if name is not None and (version := self._read(self.root / name)) is not None:
+            if name is not None and (version := Version.read(self.root / name)) is not None:
                 if name != current:
                     log.warning("version %s cannot be read: %s serves instead", current, name)
                 return version
@@ -201,20 +171,12 @@ class VersionStore:
         with self._locked():
             current, history = self._state()
             before = self._before(current, history)
-            protected = {current, None if before is None else history[before]}
-            dropped = [v for v in self.list()[:-keep] if v.name not in protected]
-            gone = {v.name for v in dropped}
-            self._write_state(current, [name for name in history if name not in gone])
-            for version in dropped:
-                remove(version.path)
-        return [v.name for v in dropped]
-
-    def annotate(self, name: str, note: str) -> Version:
-        """Replace a version's note."""
-        with self._locked():
-            version = dataclasses.replace(self.get(name), note=note)
-            write_file(version.path / META, _to_json(version))
-        return version
+            in_use = {current, None if before is None else history[before]}
+            surplus = {v.name: v.path for v in self.list()[:-keep] if v.name not in in_use}
+            self._write_state(current, [name for name in history if name not in surplus])
+            for path in surplus.values():
+                remove(path)
+        return list(surplus)
 
     def write(self, name: str, artefact: str, data: bytes) -> Path:
         """Put a file beside a version's weights, all of it or nothing, and return its path."""
@@ -241,29 +203,11 @@ class VersionStore:
         except Timeout:
             raise TimeoutError(f"{self.root} has been locked for {LOCK_SECONDS:.0f} s; is a writer hanging?") from None
 
-    def _read(self, directory: Path) -> Version | None:
-        fields = [f.name for f in dataclasses.fields(Version) if f.name not in ("name", "path", "names")]
-        try:
-            stored = json.loads((directory / META).read_bytes())
-            version = Version(
-                name=directory.name,
-                path=directory,
-                names=tuple(stored["names"]),
-                **{field: stored[field] for field in fields},
-            )
-            if not (version.weights.is_file() and isinstance(version.number, int)):
-                raise ValueError(f"no {WEIGHTS}, or a number that is none")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if directory.is_dir():  # otherwise it was never there, or was pruned a moment ago
-                log.warning("version %s is damaged and left out (%s): %r", directory.name, directory, error)
-            return None
-        return version
-
     def _state(self) -> tuple[str | None, builtins.list[str]]:
         """(the serving version, those that served before it, oldest first)."""
         try:
-            stored = json.loads((self.root / SERVING).read_bytes())
-            return stored["current"], list(stored["history"])
+            state = json.loads((self.root / SERVING).read_bytes())
+            return state["current"], list(state["history"])
         except FileNotFoundError:
             return None, []
         except (ValueError, KeyError, TypeError) as error:
@@ -276,14 +220,9 @@ class VersionStore:
     def _before(self, current: str | None, history: builtins.list[str]) -> int | None:
         """Index in `history` of the version to roll back to."""
         for index in reversed(range(len(history))):
-            if history[index] != current and self._read(self.root / history[index]) is not None:
+            if history[index] != current and Version.read(self.root / history[index]) is not None:
                 return index
         return None
-
-
-def _to_json(version: Version) -> bytes:
-    stored = {k: v for k, v in dataclasses.asdict(version).items() if k not in ("name", "path")}
-    return json.dumps(stored, indent=1).encode()
 
 
 def _check_name(name: str) -> None:

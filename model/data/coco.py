@@ -44,15 +44,15 @@ def _published(root: Path, files: list[Path]) -> list[_Part]:
         places = [root / name, root / "images" / name]
         images = next((place for place in places if place.is_dir()), places[0])
         parts.append(_Part(file, images, "train" if name.startswith("train") else "val"))
-    there = [part for part in parts if part.images.is_dir()]
-    sides = {part.split for part in there}
+    complete = [part for part in parts if part.images.is_dir()]
+    sides = {part.split for part in complete}
     for part in parts:
         if part.split not in sides:
             raise ValueError(
                 f"{root}: {part.file.name} is there, but not its images; looked for {part.images.name}/ and "
                 f"images/{part.images.name}/, unpack them there, or remove the file"
             )
-    return there if len(sides) == 2 else [replace(part, split=None) for part in there]
+    return complete if len(sides) == 2 else [replace(part, split=None) for part in complete]
 
 
 def _read(parts: list[_Part]) -> Dataset:
@@ -72,14 +72,14 @@ def _read(parts: list[_Part]) -> Dataset:
         ]
     source = " and ".join(str(part.file) for part in parts)
     times = Counter(image["id"] for image in whole["images"])
-    if twice := [key for key, count in times.items() if count > 1]:
+    if repeats := [key for key, count in times.items() if count > 1]:
         raise ValueError(
-            f"{source}: {len(twice)} image ids occur twice, the first is {twice[0]}; number the images anew"
+            f"{source}: {len(repeats)} image ids occur twice, the first is {repeats[0]}; number the images anew"
         )
-    if lost := [a for a in whole["annotations"] if a["image_id"] not in times]:
+    if strays := [a for a in whole["annotations"] if a["image_id"] not in times]:
         raise ValueError(
-            f"{source}: {len(lost)} annotations are of images that are not listed, the first is annotation "
-            f"{lost[0].get('id')} of image {lost[0]['image_id']}; list the images, or remove the annotations"
+            f"{source}: {len(strays)} annotations are of images that are not listed, the first is annotation "
+            f"{strays[0].get('id')} of image {strays[0]['image_id']}; list the images, or remove the annotations"
         )
     try:
         dataset = Dataset.from_coco(whole, "")
@@ -98,8 +98,8 @@ def _load(file: Path) -> dict[str, Any]:
     for table, keys in NEEDED.items():
         if not isinstance(coco, dict) or table not in coco:
             raise ValueError(f"{file}: no {table!r}; give a file of COCO instances")
-        if lacking := next((keys - entry.keys() for entry in coco[table] if not keys <= entry.keys()), None):
-            raise ValueError(f"{file}: an entry of {table!r} without {min(lacking)!r}; give a file of COCO instances")
+        if missing := next((keys - entry.keys() for entry in coco[table] if not keys <= entry.keys()), None):
+            raise ValueError(f"{file}: an entry of {table!r} without {min(missing)!r}; give a file of COCO instances")
     return coco
 
 

@@ -52,7 +52,16 @@ def in_holdout(image_id: int, fraction: float = HOLDOUT) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images with boxes, and the names of their classes."""
+    """Images with boxes, and the names of their classes.
+
+    One image of two classes, with two boxes:
+
+        >>> corners = np.array([[10, 20, 40, 60], [200, 80, 230, 110]], np.float32)
+        >>> image = LabeledImage(7, Path("images/7.jpg"), (320, 240), corners, class_ids=np.array([1, 1]))
+        >>> dataset = Dataset((image,), names=("stop", "yield"))
+        >>> dataset.boxes, dataset.class_histogram()
+        (2, {'stop': 0, 'yield': 2})
+    """
 
     images: tuple[LabeledImage, ...]
     names: tuple[str, ...]
@@ -60,32 +69,35 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def boxes(self) -> int:
+        """How many boxes all images hold together; 0: nothing can be learned from them, or scored against them."""
+        return sum(len(image.class_ids) for image in self.images)
+
     def subset(self, ids: Iterable[int]) -> Dataset:
         """The images with these ids, in the data set's own order. Raises KeyError on an id it does not hold."""
-        wanted = set(ids)
-        kept = tuple(image for image in self.images if image.id in wanted)
-        if missing := wanted - {image.id for image in kept}:
+        members = set(ids)
+        images = tuple(image for image in self.images if image.id in members)
+        if missing := members - {image.id for image in images}:
             raise KeyError(f"images {sorted(missing)[:5]} are not in this data set of {len(self)} images")
-        return Dataset(kept, self.names)
+        return Dataset(images, self.names)
 
     def holdout(self, fraction: float = HOLDOUT) -> tuple[Dataset, Dataset]:
         """(train, holdout), split by a hash of each id: labeling more images never moves one across."""
-        held = {image.id for image in self.images if in_holdout(image.id, fraction)}
-        return (
-            Dataset(tuple(i for i in self.images if i.id not in held), self.names),
-            Dataset(tuple(i for i in self.images if i.id in held), self.names),
-        )
+        return self._split({image.id for image in self.images if in_holdout(image.id, fraction)})
 
     def pool_and_evaluation(self) -> tuple[Dataset, Dataset]:
         """The two sides of an active-learning experiment: images of the split "train" are the pool, all others
         evaluate; where no image names a split, a stable quarter evaluates."""
         if any(image.split for image in self.images):
-            evaluating = {image.id for image in self.images if image.split != "train"}
-        else:
-            evaluating = {image.id for image in self.images if in_holdout(image.id, 0.25)}
+            return self._split({image.id for image in self.images if image.split != "train"})
+        return self.holdout(0.25)
+
+    def _split(self, second: set[int]) -> tuple[Dataset, Dataset]:
+        """(the other images, the images of `second`), both in the data set's own order."""
         return (
-            Dataset(tuple(i for i in self.images if i.id not in evaluating), self.names),
-            Dataset(tuple(i for i in self.images if i.id in evaluating), self.names),
+            Dataset(tuple(image for image in self.images if image.id not in second), self.names),
+            Dataset(tuple(image for image in self.images if image.id in second), self.names),
         )
 
     def class_histogram(self) -> dict[str, int]:
@@ -109,30 +121,30 @@ class Dataset:
         coco = annotations if isinstance(annotations, dict) else json.loads(Path(annotations).read_text())
         categories = sorted(coco["categories"], key=lambda c: c["id"])
         class_of = {c["id"]: k for k, c in enumerate(categories)}
-        boxes: dict[int, list[dict]] = {}
+        annotations_of: dict[int, list[dict]] = {}
         for annotation in coco["annotations"]:
             if annotation["category_id"] not in class_of:
                 raise ValueError(
                     f"annotation {annotation.get('id')}: category_id {annotation['category_id']} is not among "
                     f"the file's categories {sorted(class_of)}"
                 )
-            boxes.setdefault(annotation["image_id"], []).append(annotation)
-        out = []
+            annotations_of.setdefault(annotation["image_id"], []).append(annotation)
+        labeled = []
         for image in coco["images"]:
-            mine = boxes.get(image["id"], [])
-            xywh = np.array([a["bbox"] for a in mine], np.float64).reshape(-1, 4)
-            out.append(
+            boxes = annotations_of.get(image["id"], [])
+            xywh = np.array([box["bbox"] for box in boxes], np.float64).reshape(-1, 4)
+            labeled.append(
                 LabeledImage(
                     id=image["id"],
                     path=Path(images) / image["file_name"],
                     size=(image["width"], image["height"]),
                     xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).astype(np.float32),
-                    class_ids=np.array([class_of[a["category_id"]] for a in mine], np.int64),
-                    crowd=np.array([bool(a.get("iscrowd", 0)) for a in mine], bool),
+                    class_ids=np.array([class_of[box["category_id"]] for box in boxes], np.int64),
+                    crowd=np.array([bool(box.get("iscrowd", 0)) for box in boxes], bool),
                     split=image.get("split"),
                 )
             )
-        return cls(tuple(out), tuple(c["name"] for c in categories))
+        return cls(tuple(labeled), tuple(c["name"] for c in categories))
 
     def to_coco(self) -> dict:
         """COCO instances; category k + 1 is class k, annotation ids start at 1 (pycocotools treats 0 as no match)."""
@@ -168,5 +180,5 @@ def require_images(paths: Sequence[Path], source: str | Path) -> None:
             f"{source}: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}; "
             "put them there, or remove them from the annotations"
         )
-    if twice := [path for path, count in Counter(paths).items() if count > 1]:
-        raise ValueError(f"{source}: {len(twice)} images are listed twice, the first is {twice[0]}; list each once")
+    if repeats := [path for path, count in Counter(paths).items() if count > 1]:
+        raise ValueError(f"{source}: {len(repeats)} images are listed twice, the first is {repeats[0]}; list each once")

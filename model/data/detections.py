@@ -13,6 +13,22 @@ import numpy as np
 class Detections:
     """The boxes a detector found in one image, best first.
 
+    Two boxes of a detector whose `names` are ("stop", "yield"), in an image of 320 x 240 pixels:
+
+        >>> detections = Detections(
+        ...     xyxy=np.array([[10, 20, 40, 60], [200, 80, 230, 110]], np.float32),
+        ...     scores=np.array([0.9, 0.3], np.float32),
+        ...     class_ids=np.array([0, 1]),
+        ...     class_scores=np.array([[0.9, 0.1], [0.2, 0.3]], np.float32),
+        ...     size=(320, 240),
+        ... )
+        >>> len(detections.above(0.5))
+        1
+        >>> detections.to_coco(image_id=7)[0]["bbox"]  # x, y, width, height
+        [10.0, 20.0, 30.0, 40.0]
+        >>> detections.renamed(("stop", "yield"), {"yield": "Give way"}, labels=("Give way",)).class_ids.tolist()
+        [0]
+
     Attributes:
         xyxy: (n, 4) float32, corners in pixels of the image as displayed (EXIF orientation applied).
         scores: (n,) float32 in [0, 1].
@@ -36,17 +52,6 @@ class Detections:
                 f"class_ids {self.class_ids.shape}, class_scores {self.class_scores.shape}"
             )
 
-    @classmethod
-    def empty(cls, n_classes: int, size: tuple[int, int]) -> Detections:
-        """No box at all in an image of `size` (width, height)."""
-        return cls(
-            np.zeros((0, 4), np.float32),
-            np.zeros(0, np.float32),
-            np.zeros(0, np.int64),
-            np.zeros((0, n_classes), np.float32),
-            size,
-        )
-
     def __len__(self) -> int:
         return len(self.scores)
 
@@ -61,25 +66,22 @@ class Detections:
         Where several classes share a label (`predicted_values="car, truck"`), its class score is the largest of theirs.
         """
         position = {label: k for k, label in enumerate(labels)}
-        target = np.array([position.get(label_map.get(name, ""), -1) for name in names], np.int64)
+        label_of = np.array([position.get(label_map.get(name, ""), -1) for name in names], np.int64)
         class_scores = np.zeros((len(self), len(labels)), np.float32)
-        for k, to in enumerate(target):
-            if to >= 0:
-                np.maximum(class_scores[:, to], self.class_scores[:, k], out=class_scores[:, to])
-        class_ids = target[self.class_ids]
+        for k, label in enumerate(label_of):
+            if label >= 0:
+                np.maximum(class_scores[:, label], self.class_scores[:, k], out=class_scores[:, label])
+        class_ids = label_of[self.class_ids]
         keep = class_ids >= 0
         return Detections(self.xyxy[keep], self.scores[keep], class_ids[keep], class_scores[keep], self.size)
 
-    def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict]:
-        """COCO results (`bbox` = x, y, width, height in pixels).
-
-        `category_ids[k]` is the COCO category of class k; without it, k + 1.
-        """
+    def to_coco(self, image_id: int) -> list[dict]:
+        """COCO results: `bbox` is x, y, width, height in pixels; category k + 1 is class k."""
         boxes: Any = self.xyxy.astype(np.float64).tolist()
         return [
             {
                 "image_id": image_id,
-                "category_id": int(k) + 1 if category_ids is None else int(category_ids[k]),
+                "category_id": int(k) + 1,
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "score": float(s),
             }

@@ -36,9 +36,10 @@ def read(sources: Iterable[VocImage]) -> Dataset:
             root = ElementTree.parse(source.xml).getroot()
         except ElementTree.ParseError as error:
             raise ValueError(f"{source.xml}: not readable as XML ({error})") from None
-        found = [o for o in root.iter("object") if o.findtext("difficult", "0").strip() != "1"]
+        objects = [o for o in root.iter("object") if o.findtext("difficult", "0").strip() != "1"]
         path = source.images / root.findtext("filename", source.xml.with_suffix(".jpg").name).strip()
-        corners = [[float(o.findtext(f"bndbox/{c}", "nan")) for c in ("xmin", "ymin", "xmax", "ymax")] for o in found]
+        sides = ("xmin", "ymin", "xmax", "ymax")
+        corners = [[float(o.findtext(f"bndbox/{side}", "nan")) for side in sides] for o in objects]
         xyxy = np.array(corners, np.float32).reshape(-1, 4)
         if np.isnan(xyxy).any():
             raise ValueError(f"{source.xml}: an object without xmin, ymin, xmax, ymax")
@@ -47,7 +48,7 @@ def read(sources: Iterable[VocImage]) -> Dataset:
             size = displayed_size(path)  # some tools leave the size out or write 0
         xyxy -= np.array([1, 1, 0, 0], np.float32)  # VOC counts pixels from 1 and includes the last one
         images.append((number, path, size, xyxy, source.split))
-        classes.append([o.findtext("name", "").strip() for o in found])
+        classes.append([o.findtext("name", "").strip() for o in objects])
     class_of = {name: k for k, name in enumerate(sorted({name for names in classes for name in names}))}
     return Dataset(
         tuple(
@@ -78,21 +79,21 @@ def read_years(years: list[Path]) -> Dataset:
         ValueError: a list names a picture without XML or one twice, or a picture is missing.
     """
     lists = [{name: _list(year, name) for name in ("trainval", "train", "val", "test")} for year in years]
-    tested = any(found["test"] for found in lists)
+    has_test = any(names["test"] for names in lists)
     sides: list[tuple[list[str], list[str]]] = []  # of each year, the names that train and those that evaluate
-    for year, found in zip(years, lists, strict=True):
-        both = found["trainval"] or found["train"] + found["val"]
+    for year, names in zip(years, lists, strict=True):
+        both = names["trainval"] or names["train"] + names["val"]
         if not any(any(each.values()) for each in lists):
             sides.append(([file.stem for file in (year / "Annotations").glob("*.xml")], []))
-        elif tested:
-            sides.append((both, found["test"]))
-        elif found["train"] and found["val"]:
-            sides.append((found["train"], found["val"]))
+        elif has_test:
+            sides.append((both, names["test"]))
+        elif names["train"] and names["val"]:
+            sides.append((names["train"], names["val"]))
         else:
             sides.append((both, []))
-    sided = any(train for train, _ in sides) and any(rest for _, rest in sides)
-    splits = ("train", "test" if tested else "val") if sided else (None, None)
-    sources = [s for year, names in zip(years, sides, strict=True) for s in _sources(year, names, splits)]
+    has_sides = any(train for train, _ in sides) and any(rest for _, rest in sides)
+    splits = ("train", "test" if has_test else "val") if has_sides else (None, None)
+    sources = [s for year, of_year in zip(years, sides, strict=True) for s in _sources(year, of_year, splits)]
     dataset = read(sources)
     require_images([image.path for image in dataset.images], " and ".join(map(str, years)))
     return dataset
@@ -113,9 +114,9 @@ def _sources(year: Path, sides: Sequence[list[str]], splits: Sequence[str | None
             f"{year}: no pictures; looked for names in {main}/{{trainval,train,val,test}}.txt, "
             "or where no year has these, for Annotations/*.xml"
         )
-    if twice := [name for name, count in times.items() if count > 1]:
+    if repeats := [name for name, count in times.items() if count > 1]:
         raise ValueError(
-            f"{main}: {len(twice)} pictures are listed twice, the first is {twice[0]}; "
+            f"{main}: {len(repeats)} pictures are listed twice, the first is {repeats[0]}; "
             "let each be either in test.txt or in trainval.txt, and either in train.txt or in val.txt"
         )
     split_of = {name: split for split, names in zip(splits, sides, strict=True) for name in names}

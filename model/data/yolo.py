@@ -93,18 +93,18 @@ def read_yaml(file: Path) -> Dataset:
         ValueError: the file, its images or its labels are not as expected, or the download failed.
     """
     data = _resolve(file)
-    train, val, test = (_listed(data, key, file) for key in ("train", "val", "test"))
+    train, val, test = (_label_files(data, key, file) for key in ("train", "val", "test"))
     if any(label.exists() for label in test.values()):
         val |= test
-    sided = bool(train) and bool(val) and train != val
-    if sided and (both := sorted(train.keys() & val.keys())):
+    has_sides = bool(train) and bool(val) and train != val
+    if has_sides and (both := sorted(train.keys() & val.keys())):
         raise ValueError(
             f"{file}: {len(both)} images are in `train` and in `val` or `test` too, the first is {both[0]}; "
             "list each on one side only"
         )
     labels = train | val
     sources = [
-        YoloImage(image, labels[image], ("train" if image in train else "val") if sided else None)
+        YoloImage(image, labels[image], ("train" if image in train else "val") if has_sides else None)
         for image in sorted(labels)
     ]
     require_images([source.image for source in sources], file)
@@ -127,14 +127,14 @@ def _resolve(file: Path) -> dict[str, Any]:
         with contextlib.redirect_stdout(sys.stderr):
             return check_det_dataset(file, autodownload=safe)
     except Exception as error:  # ultralytics raises what its checks, its HTTP stack and the download scripts raise
-        said = " ".join(str(error).replace("❌", "").split()).rstrip(".") or type(error).__name__
+        message = " ".join(str(error).replace("❌", "").split()).rstrip(".") or type(error).__name__
         remedy = "check the network" if safe and download else "correct the paths in it"
         if download and not safe:
             remedy += ", or run its `download`, which is code, yourself"
-        raise ValueError(f"{file}: ultralytics cannot open this data set: {said}; {remedy}") from error
+        raise ValueError(f"{file}: ultralytics cannot open this data set: {message}; {remedy}") from error
 
 
-def _listed(data: dict[str, Any], key: str, file: Path) -> dict[Path, Path]:
+def _label_files(data: dict[str, Any], key: str, file: Path) -> dict[Path, Path]:
     """Label files by image: `key` names directories of images, or text files that list images, beside themselves
     where not absolute."""
     from ultralytics.data.utils import img2label_paths

@@ -97,12 +97,12 @@ class Detector(ABC):
         self, pictures: Sequence[Picture], *, batch: int = 16, threshold: float = 0.001, report: Report = silent
     ) -> list[Detections]:
         """Detections of each picture, in order."""
-        found = []
+        predictions = []
         for detections, _ in self.scan(pictures, batch=batch, threshold=threshold):
-            found.append(detections)
-            if len(found) % batch == 0 or len(found) == len(pictures):
-                report(len(found), len(pictures))
-        return found
+            predictions.append(detections)
+            if len(predictions) % batch == 0 or len(predictions) == len(pictures):
+                report(len(predictions), len(pictures))
+        return predictions
 
     def encode(self, pictures: Sequence[Picture], *, batch: int = 16) -> np.ndarray:
         """(n, D) float32 encodings of the pictures, in order."""

@@ -47,8 +47,8 @@ class Learner:
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The teacher's boxes of at least `confidence`: (n, 4) xyxy in the square's pixels and (n,) class ids each."""
         with torch.no_grad():
-            found = self.teacher.boxes(self.teacher.levels(pictures) if levels is None else levels, confidence)
-        return [(one.xyxy.clamp(0, self.size), one.class_ids) for one in found]
+            boxes = self.teacher.boxes(self.teacher.levels(pictures) if levels is None else levels, confidence)
+        return [(one.xyxy.clamp(0, self.size), one.class_ids) for one in boxes]
 
     def update(self, loss: torch.Tensor, rate: float, momentum: float) -> None:
         """One step down the loss at `rate` times the peak learning rate; then the teacher follows."""
@@ -56,8 +56,8 @@ class Learner:
             group["lr"] = self.peak * rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        learning = [p for p in self.student.module.parameters() if p.requires_grad]
-        norm = torch.nn.utils.clip_grad_norm_(learning, GRADIENT_NORM)
+        weights = [p for p in self.student.module.parameters() if p.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
         if torch.isfinite(norm):  # one broken batch must not cost the run
             self.optimizer.step()
         average(self.teacher.module, self.student.module, momentum)

@@ -102,10 +102,10 @@ class NetworkDetector(Detector):
         while chunk := list(islice(pictures, batch)):
             images = [p if isinstance(p, np.ndarray) else load_image(p) for p in chunk]
             squares, scales, offsets = zip(*(letterbox(image, self.image_size) for image in images), strict=True)
-            found, encodings = self._look(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2), threshold)
+            boxes, encodings = self._look(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2), threshold)
             for k, image in enumerate(images):
                 size = (image.shape[1], image.shape[0])
-                yield in_picture(found[k], scales[k], offsets[k], size), encodings[k]
+                yield in_picture(boxes[k], scales[k], offsets[k], size), encodings[k]
 
     def copy(self) -> Self:
         """The same detector on a module of its own."""
@@ -144,8 +144,8 @@ class NetworkDetector(Detector):
         if not from_scratch:
             transfer(self, blank)
         student = blank.student()
-        paced = replace(config, learning_rate=config.learning_rate * self.pace)
-        train(student.module, student.loss, dataset, paced, report)
+        config = replace(config, learning_rate=config.learning_rate * self.pace)
+        train(student.module, student.loss, dataset, config, report)
         student.module.eval().cpu().half().float()  # what `save` writes, so that the metrics are the saved file's
         return student.copy()
 
@@ -189,16 +189,16 @@ def whole(outputs: Any) -> Any:
     return [whole(value) for value in outputs]
 
 
-def in_picture(found: Boxes, scale: float, offset: tuple[float, float], size: tuple[int, int]) -> Detections:
+def in_picture(boxes: Boxes, scale: float, offset: tuple[float, float], size: tuple[int, int]) -> Detections:
     """Boxes of a square in the pixels of the picture of `size` (width, height) that `letterbox` fitted into it."""
-    xyxy = (found.xyxy.numpy() - np.array([*offset, *offset], np.float32)) / np.float32(scale)
+    xyxy = (boxes.xyxy.numpy() - np.array([*offset, *offset], np.float32)) / np.float32(scale)
     xyxy = np.clip(xyxy, 0, np.array([*size, *size], np.float32))
     solid = (xyxy[:, 2] - xyxy[:, 0] > 0.5) & (xyxy[:, 3] - xyxy[:, 1] > 0.5)  # drops what lay in the grey border
     return Detections(
         xyxy[solid],
-        found.scores.numpy()[solid],
-        found.class_ids.numpy()[solid],
-        found.class_scores.numpy()[solid],
+        boxes.scores.numpy()[solid],
+        boxes.class_ids.numpy()[solid],
+        boxes.class_scores.numpy()[solid],
         size,
     )
 

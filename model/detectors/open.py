@@ -39,14 +39,14 @@ def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkD
     from model.detectors.yolo import YoloDetector, download, is_published  # not needed by the torchvision family
 
     if not path.exists() and is_published(name):
-        fetched = download(name)
-        if fetched is None:
+        checkpoint = download(name)
+        if checkpoint is None:
             log.warning(
                 "%s could not be downloaded: using the starter weights instead. To use it, put the file somewhere and "
                 "give its path.",
                 weights,
             )
-        path = fetched or STARTER
+        path = checkpoint or STARTER
     if not path.exists():
         raise WeightsError(
             f"weights {name!r}: no such file, and not the name of a published checkpoint; give the path of a "

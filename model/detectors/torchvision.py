@@ -58,7 +58,7 @@ class TorchvisionDetector(NetworkDetector):
         """An untrained detector of an architecture by name; its backbone's weights are random unless given as
         `backbone`, a member of torchvision's enumeration. Raises WeightsError for another name."""
         if architecture not in ARCHITECTURES:
-            raise WeightsError(f"'torchvision:{architecture}': not one of {', '.join(map(repr, known()))}")
+            raise WeightsError(f"'torchvision:{architecture}': not one of {', '.join(map(repr, openable()))}")
         names = tuple(names)
         kind = ARCHITECTURES[architecture]
         with torch.random.fork_rng():
@@ -124,8 +124,10 @@ class TorchvisionDetector(NetworkDetector):
         if not self.names:
             nothing = torch.zeros(0)
             return [Boxes(nothing.view(0, 4), nothing, nothing.long(), nothing.view(0, 0))] * len(levels[0])
-        found = candidates(self.module, levels, self.image_size)
-        return [suppress(self.module, boxes, scores, self.image_size, threshold) for boxes, scores in found]
+        return [
+            suppress(self.module, boxes, scores, self.image_size, threshold)
+            for boxes, scores in candidates(self.module, levels, self.image_size)
+        ]
 
     def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
         """See `NetworkDetector.loss`."""
@@ -147,8 +149,8 @@ class TorchvisionDetector(NetworkDetector):
         return None
 
 
-def known() -> list[str]:
-    """What `open_detector` takes."""
+def openable() -> list[str]:
+    """The names of this family that `open_detector` takes."""
     return [f"torchvision:{name}" for name in ARCHITECTURES]
 
 

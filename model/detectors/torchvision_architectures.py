@@ -73,8 +73,8 @@ def ssd(columns: int, weights: Any) -> SSD:
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
                 nn.init.zeros_(layer.get_parameter("bias"))
     else:
-        learned = weights.get_state_dict(progress=False, weights_only=True)
-        features.load_state_dict({k.removeprefix("features."): v for k, v in learned.items() if "features" in k})
+        state = weights.get_state_dict(progress=False, weights_only=True)
+        features.load_state_dict({k.removeprefix("features."): v for k, v in state.items() if "features" in k})
     backbone = SSDFeatureExtractorVGG(features, highres=False)
     for block in backbone.extra[-2:]:
         block[2].stride, block[2].padding = (2, 2), (1, 1)

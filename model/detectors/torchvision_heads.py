@@ -35,13 +35,13 @@ def loss(module: Any, levels: list[torch.Tensor], targets: list[dict[str, torch.
         losses |= module.roi_heads(features, proposals, images.image_sizes, targets)[1]
         return sum(losses.values())
     outputs, anchors = module.head(levels), module.anchor_generator(images, levels)
-    matched = []
+    matches = []
     if isinstance(module, SSD):
         for target, boxes in zip(targets, anchors, strict=True):
             nothing = torch.full((len(boxes),), -1, device=boxes.device)
             some = len(target["boxes"]) > 0
-            matched.append(module.proposal_matcher(box_iou(target["boxes"], boxes)) if some else nothing)
-        return sum(module.compute_loss(targets, outputs, anchors, matched).values())
+            matches.append(module.proposal_matcher(box_iou(target["boxes"], boxes)) if some else nothing)
+        return sum(module.compute_loss(targets, outputs, anchors, matches).values())
     return sum(module.compute_loss(targets, outputs, anchors).values())
 
 
@@ -54,8 +54,8 @@ def candidates(module: Any, levels: list[torch.Tensor], size: int) -> list[tuple
     if isinstance(module, FasterRCNN):
         features, heads = _by_name(module, levels), module.roi_heads
         proposals, _ = module.rpn(images, features)
-        pooled = heads.box_roi_pool(features, proposals, images.image_sizes)
-        logits, codes = heads.box_predictor(heads.box_head(pooled))
+        crops = heads.box_roi_pool(features, proposals, images.image_sizes)
+        logits, codes = heads.box_predictor(heads.box_head(crops))
         scores = logits.softmax(dim=1)[:, 1:]
         boxes = heads.box_coder.decode(codes, proposals).reshape(*logits.shape, 4)[:, 1:]
         boxes = boxes[torch.arange(len(boxes)), scores.argmax(dim=1)]
@@ -79,12 +79,12 @@ def suppress(module: Any, boxes: torch.Tensor, scores: torch.Tensor, size: int, 
     boxes = clip_boxes_to_image(boxes, (size, size))
     best, labels = scores.max(dim=1)
     large = (boxes[:, 2:] - boxes[:, :2] >= SMALLEST).all(dim=1)
-    (kept,) = torch.where((best > threshold) & large)
-    kept = kept[best[kept].argsort(descending=True, stable=True)[:CANDIDATES]]
+    (rows,) = torch.where((best > threshold) & large)
+    rows = rows[best[rows].argsort(descending=True, stable=True)[:CANDIDATES]]
     overlap = module.roi_heads.nms_thresh if isinstance(module, FasterRCNN) else module.nms_thresh
-    survivors = batched_nms(boxes[kept], best[kept], labels[kept], overlap)
-    kept = kept[survivors.sort().values[:MAX_BOXES]]  # in the order above: equal scores stay where they were
-    return Boxes(boxes[kept].cpu(), best[kept].cpu(), labels[kept].cpu(), scores[kept].cpu())
+    survivors = batched_nms(boxes[rows], best[rows], labels[rows], overlap)
+    rows = rows[survivors.sort().values[:MAX_BOXES]]  # in the order above: equal scores stay where they were
+    return Boxes(boxes[rows].cpu(), best[rows].cpu(), labels[rows].cpu(), scores[rows].cpu())
 
 
 def _images(levels: list[torch.Tensor], size: int) -> ImageList:

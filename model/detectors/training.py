@@ -47,7 +47,7 @@ def train(module: Any, loss_of: Loss, dataset: Dataset, config: FitConfig, repor
         ValueError: the data set holds no box.
         FloatingPointError: the weights stopped being numbers.
     """
-    if not any(len(image.class_ids) for image in dataset.images):
+    if not dataset.boxes:
         raise ValueError(f"nothing to learn: {len(dataset)} images without any box; label some objects first")
     device = next(module.parameters()).device
     epochs = config.passes(len(dataset))
@@ -57,8 +57,8 @@ def train(module: Any, loss_of: Loss, dataset: Dataset, config: FitConfig, repor
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=steps, pct_start=warm_up
     )
-    cached = len(dataset) * 3 * config.image_size**2 <= CACHE_BYTES
-    samples = Samples(dataset, config.image_size, cached)
+    fits_in_memory = len(dataset) * 3 * config.image_size**2 <= CACHE_BYTES
+    samples = Samples(dataset, config.image_size, cached=fits_in_memory)
     module.train()
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -80,10 +80,10 @@ def train(module: Any, loss_of: Loss, dataset: Dataset, config: FitConfig, repor
 
 def optimizer_of(module: Any, learning_rate: float) -> torch.optim.Optimizer:
     """AdamW over what may learn; only matrices and kernels decay, not biases and scales."""
-    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
     return torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}],
+        [{"params": matrices, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}],
         lr=learning_rate,
         fused=True,
     )
@@ -92,8 +92,8 @@ def optimizer_of(module: Any, learning_rate: float) -> torch.optim.Optimizer:
 def strong(sample: Sample, size: int) -> Sample:
     """A view for the student: flipped, moved, scaled and recoloured at random, its boxes with it."""
     picture, xyxy, labels = sample
-    wrapped = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=(size, size))
-    picture, boxes, labels = augment(tv_tensors.Image(picture), wrapped, labels)
+    boxes = tv_tensors.BoundingBoxes(xyxy, format="XYXY", canvas_size=(size, size))
+    picture, boxes, labels = augment(tv_tensors.Image(picture), boxes, labels)
     return torch.as_tensor(picture), boxes.as_subclass(torch.Tensor), labels
 
 
@@ -116,9 +116,9 @@ class Samples:
 
     def _read(self, image: LabeledImage) -> Sample:
         square, scale, (left, top) = letterbox(load_image(image.path), self.size)
-        keep = ~image.crowd
-        boxes = torch.from_numpy(image.xyxy[keep]) * scale + torch.tensor([left, top, left, top])
-        return torch.from_numpy(square).permute(2, 0, 1).contiguous(), boxes, torch.from_numpy(image.class_ids[keep])
+        objects = ~image.crowd
+        boxes = torch.from_numpy(image.xyxy[objects]) * scale + torch.tensor([left, top, left, top])
+        return torch.from_numpy(square).permute(2, 0, 1).contiguous(), boxes, torch.from_numpy(image.class_ids[objects])
 
 
 def _batches(samples: Samples, batch: int) -> Iterator[list[Sample]]:

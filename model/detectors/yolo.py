@@ -127,15 +127,15 @@ class YoloDetector(NetworkDetector):
 
     def boxes(self, levels: list[torch.Tensor], threshold: float) -> list[Boxes]:
         """See `NetworkDetector.boxes`, after ultralytics' own suppression."""
-        ready, details = self.module.model[-1](list(levels))
+        outputs, details = self.module.model[-1](list(levels))
         rtdetr = isinstance(self.module, RTDETRDetectionModel)
         if rtdetr:
-            # `ready` keeps one class a box; the last layer has (B, queries, 4) in fractions, (B, queries, C) logits
+            # `outputs` keeps one class a box; the last layer has (B, queries, 4) in fractions, (B, queries, C) logits
             xywh, logits = details[0][-1], details[1][-1]
-            ready = torch.cat([xywh * self.image_size, logits.sigmoid()], dim=2).transpose(1, 2)
-        found = []
-        for raw in ready.float().cpu():  # (4 + C, anchors): boxes xywh in the square's pixels, class scores
-            (rows,), (kept,) = non_max_suppression(
+            outputs = torch.cat([xywh * self.image_size, logits.sigmoid()], dim=2).transpose(1, 2)
+        boxes = []
+        for raw in outputs.float().cpu():  # (4 + C, anchors): boxes xywh in the square's pixels, class scores
+            (rows,), (anchors,) = non_max_suppression(
                 raw[None],
                 threshold,
                 1.0 if rtdetr else NMS_IOU,  # a set predictor: nothing to suppress
@@ -143,8 +143,9 @@ class YoloDetector(NetworkDetector):
                 nc=len(self.names),
                 return_idxs=True,
             )
-            found.append(Boxes(rows[:, :4], rows[:, 4], rows[:, 5].long(), raw[4:, kept.long().flatten()].T))
-        return found
+            class_scores = raw[4:, anchors.long().flatten()].T
+            boxes.append(Boxes(rows[:, :4], rows[:, 4], rows[:, 5].long(), class_scores))
+        return boxes
 
     def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
         """See `NetworkDetector.loss`."""

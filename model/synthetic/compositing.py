@@ -52,7 +52,6 @@ def place(
     """
     height, width = canvas.shape[:2]
     masks: list[list[np.ndarray]] = []
-    classes: list[int] = []
     for item in placements:
         centre = np.array([rng.uniform(0.02, 0.98) * width, rng.uniform(0.02, 0.98) * height])
         half = item.side / 2
@@ -73,15 +72,14 @@ def place(
         for earlier in masks:
             earlier[1] &= ~mask
         masks.append([mask, mask.copy()])
-        classes.append(item.class_id)
-    boxes, kept = [], []
-    for (full, visible), class_id in zip(masks, classes, strict=True):
+    boxes, classes = [], []
+    for (full, visible), item in zip(masks, placements, strict=True):
         ys, xs = np.nonzero(full)
         if len(xs) < 25 or visible.sum() < MIN_VISIBLE * len(xs):
             continue
         boxes.append([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
-        kept.append(class_id)
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(kept, np.int64)
+        classes.append(item.class_id)
+    return np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64)
 
 
 def occlude(rng: np.random.Generator, canvas: np.ndarray) -> None:

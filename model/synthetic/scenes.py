@@ -70,12 +70,12 @@ def scene(seed: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng([seed, index])
     canvas = street(rng)
     count = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.04, 0.26, 0.30, 0.22, 0.12, 0.06]))
-    classes = rng.choice(len(NAMES), size=count, p=FREQUENCY / FREQUENCY.sum())
-    placements = [Placement(sign(rng, int(k)), int(k), 24 * 2 ** rng.uniform(0, 2)) for k in classes]
-    boxes, kept = place(rng, canvas, placements)
+    kinds = rng.choice(len(NAMES), size=count, p=FREQUENCY / FREQUENCY.sum())
+    placements = [Placement(sign(rng, int(k)), int(k), 24 * 2 ** rng.uniform(0, 2)) for k in kinds]
+    boxes, classes = place(rng, canvas, placements)
     for _ in range(int(rng.integers(0, 3))):
         occlude(rng, canvas)
-    return photograph(rng, canvas), boxes, kept
+    return photograph(rng, canvas), boxes, classes
 
 
 def street(rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,7 @@ from model.data.dataset import Dataset, LabeledImage
 from model.detectors.base import FitConfig
 from model.detectors.open import STARTER
 from model.detectors.yolo import YoloDetector
-from model.evaluate import evaluate
+from model.evaluate import detect, evaluate
 from model.synthetic.compositing import SPRITE, Placement, fractal_noise, occlude, photograph, place, textured
 
 POLYGONS = {"triangle": 3, "square": 4, "pentagon": 5, "hexagon": 6, "octagon": 8}
@@ -133,12 +133,12 @@ def main() -> None:
         )
         untrained = YoloDetector.new(args.architecture, NAMES, args.image_size)
         detector = untrained.fit(train, config, from_scratch=True, report=report)
-        metrics = evaluate(test, detector.predict([image.path for image in test.images]))
+        metrics = evaluate(test, detect(detector, test))
     print(metrics)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     detector.save(args.out)
-    made = {"command": "make starter", "seconds": round(time.monotonic() - start), **vars(args), "out": args.out.name}
-    args.out.with_suffix(".json").write_text(json.dumps({**made, "metrics": metrics.to_dict()}, indent=1) + "\n")
+    record = {"command": "make starter", "seconds": round(time.monotonic() - start), **vars(args), "out": args.out.name}
+    args.out.with_suffix(".json").write_text(json.dumps({**record, "metrics": metrics.to_dict()}, indent=1) + "\n")
 
 
 def _write(directory: Path, seed: int, index: int) -> LabeledImage:

@@ -14,7 +14,7 @@ def found(class_scores: Sequence[Sequence[float]] | np.ndarray, classes: int | N
     """The detections of one image from the class scores of its boxes, (boxes, C)."""
     p = np.asarray(class_scores, np.float32)
     if len(p) == 0:
-        return Detections.empty(classes or 1, (64, 48))
+        p = np.zeros((0, classes or 1), np.float32)
     best_first = np.argsort(-p.max(axis=1))
     p = p[best_first]
     xyxy = np.tile(np.array([4, 4, 20, 20], np.float32), (len(p), 1))

@@ -1,4 +1,4 @@
-"""Model versions on disk: names, order, promotion, pruning, notes and artefacts."""
+"""Model versions on disk: names, order, promotion, pruning and artefacts."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_a_name_unfit_for_a_directory_is_refused(name: str, store: VersionStore,
 
 
 def test_an_unknown_version_is_answered_with_the_known_ones(store: VersionStore, detector: YoloDetector) -> None:
-    known = add(store, detector).name
-    for ask in (store.get, store.promote, lambda n: store.annotate(n, "x"), lambda n: store.write(n, "a", b"")):
-        with pytest.raises(VersionError, match=f"^no version 'v9' in .*; there are: {known}$"):
+    name = add(store, detector).name
+    for ask in (store.get, store.promote, lambda n: store.write(n, "a", b""), lambda n: store.read(n, "a")):
+        with pytest.raises(VersionError, match=f"^no version 'v9' in .*; there are: {name}$"):
             ask("v9")
     with pytest.raises(KeyError):
         store.get("v9")
@@ -88,6 +88,15 @@ def test_adding_does_not_promote(store: VersionStore, detector: YoloDetector) ->
     assert store.promote(first.name) == first
     add(store, detector)
     assert store.serving() == first
+
+
+def test_what_a_project_starts_from_serves_at_once(store: VersionStore, detector: YoloDetector) -> None:
+    first = store.add_first(detector, {"red": "Rouge"}, note="the starter")
+    assert store.serving() == first == store.get(first.name)
+    assert (first.names, first.label_map, first.note) == (detector.names, {"red": "Rouge"}, "the starter")
+    assert (first.metrics, first.fingerprint, first.parent, first.images) == (None, "", None, 0)
+    with pytest.raises(VersionError, match="no version served before"):
+        store.roll_back()
 
 
 def test_rolling_back_twice_goes_two_back(store: VersionStore, detector: YoloDetector) -> None:
@@ -174,15 +183,7 @@ def test_numbers_go_on_after_pruning(store: VersionStore, detector: YoloDetector
     assert add(store, detector).number == 4
 
 
-# -- notes and artefacts ----------------------------------------------------------------------------------------------
-
-
-def test_annotate_changes_the_note_alone(store: VersionStore, detector: YoloDetector) -> None:
-    added = add(store, detector, note="first")
-    changed = store.annotate(added.name, "mAP fell from .44 to .41")
-    assert changed.note == "mAP fell from .44 to .41"
-    assert store.get(added.name) == changed
-    assert store.annotate(added.name, "first") == added
+# -- artefacts --------------------------------------------------------------------------------------------------------
 
 
 def test_artefacts(store: VersionStore, detector: YoloDetector) -> None:

@@ -98,8 +98,6 @@ def test_when_the_disk_is_full_the_store_stays_as_it_was(store: VersionStore, de
             store.write(a.name, "ranking.json", b"[1, 2, 3, 4, 5, 6]")
         with pytest.raises(OSError, match="File too large"):
             store.promote(b.name)
-        with pytest.raises(OSError, match="File too large"):
-            store.annotate(a.name, "a note")
     assert contents(store.root) == before
     assert store.serving() == a
     assert add(store, detector).number == 3

@@ -64,12 +64,12 @@ def test_coco_from_a_file_with_gaps_between_category_ids(tmp_path: Path) -> None
         "categories": [{"id": 90, "name": "b"}, {"id": 7, "name": "a"}],
     }
     (tmp_path / "instances.json").write_text(json.dumps(coco))
-    found = Dataset.from_coco(tmp_path / "instances.json", tmp_path)
-    assert found.names == ("a", "b")
-    assert found.images[0].class_ids.tolist() == [1, 0]
-    assert found.images[0].xyxy.tolist() == [[1, 2, 4, 6], [0, 0, 1, 1]]
-    assert found.images[0].crowd.tolist() == [False, True]
-    assert found.images[0].path == tmp_path / "sub/x.jpg"
+    dataset = Dataset.from_coco(tmp_path / "instances.json", tmp_path)
+    assert dataset.names == ("a", "b")
+    assert dataset.images[0].class_ids.tolist() == [1, 0]
+    assert dataset.images[0].xyxy.tolist() == [[1, 2, 4, 6], [0, 0, 1, 1]]
+    assert dataset.images[0].crowd.tolist() == [False, True]
+    assert dataset.images[0].path == tmp_path / "sub/x.jpg"
 
 
 def test_coco_with_an_unknown_category_is_refused() -> None:
@@ -93,11 +93,12 @@ def test_coco_with_an_unknown_category_is_refused() -> None:
     ],
 )
 def test_coco_counts_of_real_sets(name: str, images: int, splits: dict, histogram: dict) -> None:
-    found = Dataset.from_coco(SHARED / "data" / name / "annotations.json", SHARED / "data" / name / "images")
-    assert len(found) == images
-    assert found.class_histogram() == histogram
-    assert {split: sum(i.split == split for i in found.images) for split in splits} == splits
-    for image in found.images:
+    dataset = Dataset.from_coco(SHARED / "data" / name / "annotations.json", SHARED / "data" / name / "images")
+    assert len(dataset) == images
+    assert dataset.class_histogram() == histogram
+    assert dataset.boxes == sum(histogram.values())
+    assert {split: sum(i.split == split for i in dataset.images) for split in splits} == splits
+    for image in dataset.images:
         assert image.path.exists()
         assert (image.xyxy >= 0).all()
         assert (image.xyxy <= np.array([*image.size, *image.size]) + 0.01).all()
@@ -109,10 +110,10 @@ def numbered(count: int) -> Dataset:
 
 def test_holdout_is_a_fifth_and_a_partition() -> None:
     everything = numbered(5000)
-    train, held = everything.holdout()
-    assert len(held) / len(everything) == pytest.approx(0.2, abs=0.015)
-    assert {i.id for i in train.images} | {i.id for i in held.images} == {i.id for i in everything.images}
-    assert len(train) + len(held) == len(everything)
+    train, holdout = everything.holdout()
+    assert len(holdout) / len(everything) == pytest.approx(0.2, abs=0.015)
+    assert {i.id for i in train.images} | {i.id for i in holdout.images} == {i.id for i in everything.images}
+    assert len(train) + len(holdout) == len(everything)
 
 
 def test_holdout_never_moves_an_image_when_more_are_labeled() -> None:
@@ -129,6 +130,11 @@ def test_subset_keeps_the_order_and_names_what_is_missing() -> None:
     assert [i.id for i in small().subset([9, 3]).images] == [3, 9]
     with pytest.raises(KeyError, match=r"images \[4\] are not in this data set of 3 images"):
         small().subset([3, 4])
+
+
+def test_boxes_are_counted_with_crowds() -> None:
+    assert small().boxes == 3
+    assert small().subset([5]).boxes == Dataset((), ("a",)).boxes == 0
 
 
 def test_class_histogram_lists_every_class() -> None:

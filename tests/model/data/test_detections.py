@@ -36,50 +36,45 @@ def test_lengths_must_agree(change: dict) -> None:
         Detections(**(fields | change), size=good.size)
 
 
-def test_empty() -> None:
-    empty = Detections.empty(3, (64, 48))
+def test_no_box_at_all() -> None:
+    empty = two_boxes().above(1.0)
     assert len(empty) == 0
     assert empty.class_scores.shape == (0, 3)
-    assert empty.size == (64, 48)
+    assert empty.size == (100, 80)
     assert empty.to_coco(1) == []
     assert len(empty.above(0.5)) == 0
     assert empty.renamed(("a", "b", "c"), {"a": "x"}, ("x", "y")).class_scores.shape == (0, 2)
 
 
 def test_above_keeps_the_threshold_itself() -> None:
-    kept = two_boxes().above(0.25)
-    assert len(kept) == 2
-    kept = two_boxes().above(0.26)
-    assert kept.class_ids.tolist() == [2]
-    assert kept.xyxy.tolist() == [[10, 20, 40, 60]]
-    assert kept.class_scores.shape == (1, 3)
+    assert len(two_boxes().above(0.25)) == 2
+    best = two_boxes().above(0.26)
+    assert best.class_ids.tolist() == [2]
+    assert best.xyxy.tolist() == [[10, 20, 40, 60]]
+    assert best.class_scores.shape == (1, 3)
 
 
 def test_to_coco_gives_x_y_width_height_as_plain_json() -> None:
-    found = json.loads(json.dumps(two_boxes().to_coco(7)))
-    assert found[0] == {"image_id": 7, "category_id": 3, "bbox": [10, 20, 30, 40], "score": pytest.approx(0.9)}
-    assert [r["category_id"] for r in found] == [3, 1]
-
-
-def test_to_coco_with_the_categories_of_a_file() -> None:
-    assert [r["category_id"] for r in two_boxes().to_coco(7, category_ids=[5, 18, 90])] == [90, 5]
+    results = json.loads(json.dumps(two_boxes().to_coco(7)))
+    assert results[0] == {"image_id": 7, "category_id": 3, "bbox": [10, 20, 30, 40], "score": pytest.approx(0.9)}
+    assert [r["category_id"] for r in results] == [3, 1]
 
 
 def test_to_coco_adds_no_rounding_of_its_own() -> None:
     score = np.float32(0.1)
-    found = Detections(
+    detections = Detections(
         np.array([[0.1, 0.2, 0.7, 0.9]], np.float32), np.array([score]), np.array([0]), np.array([[score]]), (1, 1)
     )
-    assert found.to_coco(1)[0]["score"] == float(score)
-    assert found.to_coco(1)[0]["bbox"][2] == float(np.float32(0.7)) - float(np.float32(0.1))
+    assert detections.to_coco(1)[0]["score"] == float(score)
+    assert detections.to_coco(1)[0]["bbox"][2] == float(np.float32(0.7)) - float(np.float32(0.1))
 
 
 def test_renamed_maps_merges_and_drops_classes() -> None:
     names, labels = ("car", "tree", "truck"), ("Person", "Vehicle")
-    found = two_boxes().renamed(names, {"car": "Vehicle", "truck": "Vehicle"}, labels)
-    assert found.class_ids.tolist() == [1, 1]
-    np.testing.assert_allclose(found.class_scores, [[0, 0.9], [0, 0.25]])
-    found = two_boxes().renamed(names, {"truck": "Vehicle"}, labels)
-    assert found.class_ids.tolist() == [1]
-    np.testing.assert_allclose(found.scores, [0.9])
-    assert found.size == (100, 80)
+    merged = two_boxes().renamed(names, {"car": "Vehicle", "truck": "Vehicle"}, labels)
+    assert merged.class_ids.tolist() == [1, 1]
+    np.testing.assert_allclose(merged.class_scores, [[0, 0.9], [0, 0.25]])
+    trucks = two_boxes().renamed(names, {"truck": "Vehicle"}, labels)
+    assert trucks.class_ids.tolist() == [1]
+    np.testing.assert_allclose(trucks.scores, [0.9])
+    assert trucks.size == (100, 80)

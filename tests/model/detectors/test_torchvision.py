@@ -22,7 +22,7 @@ from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 from model.detectors.base import FitConfig, WeightsError
 from model.detectors.learner import Learner
 from model.detectors.open import open_detector
-from model.detectors.torchvision import DEVIATION, MEAN, TorchvisionDetector, known
+from model.detectors.torchvision import DEVIATION, MEAN, TorchvisionDetector, openable
 from model.detectors.torchvision_architectures import ARCHITECTURES
 from model.detectors.torchvision_heads import candidates
 from tests.model.made import SIDE, TORCHVISION, same, squares, state
@@ -209,7 +209,7 @@ def test_a_large_backbone_learns_at_a_slower_pace() -> None:
 def test_an_unknown_architecture_is_answered_with_the_known() -> None:
     with pytest.raises(WeightsError, match="'torchvision:nonsense': not one of 'torchvision:retinanet', "):
         open_detector("torchvision:nonsense")
-    assert {"torchvision:retinanet", "torchvision:ssd", "torchvision:fasterrcnn"} <= set(known())
+    assert {"torchvision:retinanet", "torchvision:ssd", "torchvision:fasterrcnn"} <= set(openable())
 
 
 def imported_at_once(module: str) -> set[str]:

@@ -12,7 +12,7 @@ import pytest
 from model.data.images import load_image
 from model.detectors.base import FitConfig
 from model.detectors.open import STARTER, open_detector
-from model.evaluate import evaluate
+from model.evaluate import detect, evaluate
 from model.synthetic import scenes
 from model.synthetic.starter import NAMES, SIDE, corpus, picture
 from tests.model.made import squares
@@ -23,9 +23,9 @@ needs_starter = pytest.mark.skipif(not RECORD.exists(), reason=f"{STARTER.name} 
 
 def test_corpus_pictures_are_valid() -> None:
     pictures = [picture(0, k) for k in range(40)]
-    seen = np.concatenate([classes for *_, classes in pictures])
-    assert len(np.unique(seen)) > len(NAMES) / 2
-    assert seen.max() < len(NAMES)
+    all_classes = np.concatenate([classes for *_, classes in pictures])
+    assert len(np.unique(all_classes)) > len(NAMES) / 2
+    assert all_classes.max() < len(NAMES)
     for pixels, boxes, classes in pictures:
         assert pixels.shape == (SIDE, SIDE, 3)
         assert pixels.dtype == np.uint8
@@ -44,15 +44,15 @@ def test_corpus_pictures_depend_on_seed_and_index_alone() -> None:
 
 
 def test_corpus_files_hold_the_pictures(tmp_path: Path) -> None:
-    made = corpus(tmp_path, 4, seed=2)
-    assert [i.id for i in made.images] == [1, 2, 3, 4]
-    assert made.names == NAMES
-    for k, image in enumerate(made.images):
+    dataset = corpus(tmp_path, 4, seed=2)
+    assert [i.id for i in dataset.images] == [1, 2, 3, 4]
+    assert dataset.names == NAMES
+    for k, image in enumerate(dataset.images):
         pixels, boxes, classes = picture(2, k)
         np.testing.assert_array_equal(image.xyxy, boxes)
         np.testing.assert_array_equal(image.class_ids, classes)
-        stored = load_image(image.path).astype(float)
-        assert np.abs(stored - pixels).mean() < 12  # JPEG
+        from_file = load_image(image.path).astype(float)
+        assert np.abs(from_file - pixels).mean() < 12  # JPEG
 
 
 def test_the_corpus_has_no_class_of_the_scenes() -> None:
@@ -66,16 +66,16 @@ def test_starter_weights() -> None:
     starter = open_detector("starter")
     assert starter.names == NAMES
     pixels = [picture(1, k)[0] for k in range(4)]
-    assert max(found.scores.max(initial=0) for found in starter.predict(pixels)) > 0.3
+    assert max(detections.scores.max(initial=0) for detections in starter.predict(pixels)) > 0.3
     assert json.loads(RECORD.read_text())["metrics"]["map"] > 0.1
 
 
 @needs_starter
 def test_a_fine_tune_from_the_starter_learns_in_seconds(tmp_path: Path) -> None:
-    made = squares(tmp_path, 4)
+    dataset = squares(tmp_path, 4)
     config = FitConfig(epochs=20, min_steps=1, batch=4, image_size=64)
-    tuned = open_detector("starter").fit(made, config)
-    metrics = evaluate(made, tuned.predict([i.path for i in made.images]))
+    fine_tune = open_detector("starter").fit(dataset, config)
+    metrics = evaluate(dataset, detect(fine_tune, dataset))
     assert metrics.map50 > 0.9
 
 
