@@ -25,7 +25,7 @@ check: python  ## lint, format, types, import rule
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
-starter: python  ## train model/weights/starter.pt anew (twenty minutes on two cores)
+starter: python  ## train model/weights/starter.pt anew (starter.json beside it tells how long it took)
 	OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m model.synthetic.starter
 
 lock:  ## pin every package anew after a change of pyproject.toml (what still fits keeps its version)

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     keep_versions: int = Field(5, ge=2)
     """model versions kept on disk"""
     keep_predictions: int = Field(3, ge=1)
-    """model versions whose predictions are kept in Label Studio"""
+    """published states whose predictions are kept in Label Studio; a version that was ranked twice counts twice"""
 
     start_training_each_n_updates: int = Field(0, ge=0)
     """train by itself after so many new annotations; 0: only when asked"""

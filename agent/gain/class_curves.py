@@ -16,10 +16,10 @@ from agent.pool.phi import EXPECTED, Phi
 from model.data.dataset import HOLDOUT
 
 GAMMA = 0.8
-"""Exponent of the power law of the odds: AP rises by GAMMA AP (1 - AP) for every e-fold of boxes. Measured were .48 on
-cards and .77 on scenes over nine strategies and three seeds (`python -m bench.what_helps`); from .6 to 1 it hardly
+"""Exponent of the power law of the odds: AP rises by GAMMA AP (1 - AP) for every e-fold of boxes. It was
+measured over nine strategies and three seeds (`python -m bench.what_helps`, docs/RESULTS.md); from .6 to 1 it hardly
 changes how well what strategies reached is told from their boxes. Before, the error fell as n^-1/2 and the rarest class
-gained most, which told it worse on scenes: a correlation of .49 instead of .75 (docs/RESULTS.md)."""
+gained most, which told it worse on scenes."""
 
 BELIEVED = 10.0
 """Boxes of a class in the holdout from which on its own AP says more of it than the mean of all classes."""

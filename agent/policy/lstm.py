@@ -1,8 +1,8 @@
 """The policy's recurrence in one piece: forwards over a sequence, and its gradient backwards through time by hand.
 
 Automatic differentiation keeps a dozen nodes for every image of a sequence; with tensors as small as these their
-administration is most of the time. Written out, a pass with its gradient takes two fifths of it (`python -m
-bench.recurrence`). `tests/agent/policy/test_lstm.py` holds values against torch's own cell, and gradients against
+administration is most of the time. Written out, a pass with its gradient is faster (`python -m bench.recurrence`,
+docs/MEASURED.md). `tests/agent/policy/test_lstm.py` holds values against torch's own cell, and gradients against
 finite differences.
 """
 

@@ -170,11 +170,12 @@ def computes_in_bfloat16() -> bool:
 
 
 def reduced() -> torch.autocast:
-    """What the YOLO family learns under: bfloat16 on one thread of a CPU that computes in it, which takes two thirds of
-    the time (see bench/precision.py). Weights, and what a loss computes of a network's outputs, stay float32.
+    """What the YOLO family learns under: bfloat16 on one thread of a CPU that computes in it, which is faster
+    (`python -m bench.precision`, docs/MEASURED.md). Weights, and what a loss computes of a network's outputs, stay
+    float32.
 
     With more threads it stays off: theirs wait for each other in a loop inside oneDNN's kernel, which no setting ends,
-    and beside another busy process a training then took five times as long.
+    and beside another busy process a training then took several times as long (docs/MEASURED.md).
     """
     alone = torch.get_num_threads() == 1
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=alone and computes_in_bfloat16())

@@ -1,6 +1,6 @@
 """How the starter weights are made: a nano YOLO trained on procedural shapes, so that a fine-tune does not start blind.
 
-    make starter            # about half an hour on two cores; writes model/weights/starter.pt
+    make starter            # writes model/weights/starter.pt, and beside it starter.json with the time that it took
 
 The corpus has twenty classes of shapes, letters and blobs in any colour before any texture; none of them is a class of
 the road-sign scenes or of a real data set. The run is resumable only by running it again; it is deterministic by seed.
