@@ -103,8 +103,8 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
 
 def add(store: VersionStore, detector: Detector, **changes: Any) -> Version:
     """`store.add` with something for every argument."""
-    given: dict[str, Any] = {"metrics": None, "label_map": {}, "fingerprint": "f0", "parent": None, "images": 1}
-    return store.add(detector, **(given | changes))
+    arguments: dict[str, Any] = {"metrics": None, "label_map": {}, "fingerprint": "f0", "parent": None, "images": 1}
+    return store.add(detector, **(arguments | changes))
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -53,7 +53,7 @@ def test_a_child_whose_parent_was_gone_already_ends_at_once(tmp_path: Path) -> N
     script.write_text(PARENT)
     environment = {**os.environ, "PYTHONPATH": "."}
     another = str(os.getpid())  # as after being handed to another process
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(script), another], capture_output=True, text=True, env=environment, check=True
     )
-    assert "ready" not in told.stdout
+    assert "ready" not in process.stdout

@@ -30,11 +30,11 @@ class Backbone(nn.Module):
         self.layers = nn.ModuleList(Conv2dNormActivation(a, b, 3, 2) for a, b in pairwise((3, 16, 32, WIDTH, WIDTH)))
 
     def forward(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
-        found = []
+        levels = []
         for layer in self.layers:
             x = layer(x)
-            found.append(x)
-        return OrderedDict([("0", found[-2]), ("1", found[-1])])
+            levels.append(x)
+        return OrderedDict([("0", levels[-2]), ("1", levels[-1])])
 
 
 def anchors() -> AnchorGenerator:

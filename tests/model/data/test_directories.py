@@ -20,15 +20,15 @@ def objects(dataset: Dataset, image: LabeledImage) -> list[tuple[str, list[float
     return sorted((dataset.names[k], box) for k, box in zip(image.class_ids, image.xyxy.tolist(), strict=True))
 
 
-def assert_same_objects(found: Dataset, scenes: Dataset) -> None:
-    there = {image.path.name: image for image in found.images}
-    assert there.keys() == {image.path.name for image in scenes.images}
-    assert len(found) == len(scenes)
+def assert_same_objects(dataset: Dataset, scenes: Dataset) -> None:
+    by_name = {image.path.name: image for image in dataset.images}
+    assert by_name.keys() == {image.path.name for image in scenes.images}
+    assert len(dataset) == len(scenes)
     for image in scenes.images:
-        again = there[image.path.name]
+        again = by_name[image.path.name]
         assert again.path.exists()
         assert again.size == image.size
-        want, have = objects(scenes, image), objects(found, again)
+        want, have = objects(scenes, image), objects(dataset, again)
         assert [name for name, _ in have] == [name for name, _ in want]
         for (_, box), (_, truth) in zip(have, want, strict=True):
             np.testing.assert_allclose(box, truth, atol=1)
@@ -38,10 +38,10 @@ def assert_same_objects(found: Dataset, scenes: Dataset) -> None:
 def test_every_format_gives_the_same_boxes_and_sides(
     written: Callable[[Path, Dataset], Path], scenes: Dataset, tmp_path: Path
 ) -> None:
-    found = open_directory(written(tmp_path, scenes))
-    assert_same_objects(found, scenes)
-    assert len({image.id for image in found.images}) == len(scenes)
-    pool, evaluation = found.pool_and_evaluation()
+    dataset = open_directory(written(tmp_path, scenes))
+    assert_same_objects(dataset, scenes)
+    assert len({image.id for image in dataset.images}) == len(scenes)
+    pool, evaluation = dataset.pool_and_evaluation()
     assert {image.path.name for image in pool.images} == {i.path.name for i in scenes.images[:4]}
     assert {image.path.name for image in evaluation.images} == {i.path.name for i in scenes.images[4:]}
 
@@ -50,16 +50,16 @@ def test_every_format_gives_the_same_boxes_and_sides(
 def test_formats_without_ids_number_the_images_in_order(
     written: Callable[[Path, Dataset], Path], scenes: Dataset, tmp_path: Path
 ) -> None:
-    found = open_directory(written(tmp_path, scenes))
-    assert [image.id for image in found.images] == [1, 2, 3, 4, 5, 6]
-    assert [image.path for image in found.images] == sorted(image.path for image in found.images)
+    dataset = open_directory(written(tmp_path, scenes))
+    assert [image.id for image in dataset.images] == [1, 2, 3, 4, 5, 6]
+    assert [image.path for image in dataset.images] == sorted(image.path for image in dataset.images)
 
 
 def test_coco_keeps_its_ids_and_may_have_its_images_below_images(scenes: Dataset, tmp_path: Path) -> None:
-    found = open_directory(coco_2017(tmp_path, scenes, images="images"))
-    assert [(image.id, image.split) for image in found.images] == [(i.id, side(i)) for i in scenes.images]
-    assert found.images[0].path.parent == tmp_path / "images" / "train2017"
-    assert found.fingerprint() == scenes.fingerprint()
+    dataset = open_directory(coco_2017(tmp_path, scenes, images="images"))
+    assert [(image.id, image.split) for image in dataset.images] == [(i.id, side(i)) for i in scenes.images]
+    assert dataset.images[0].path.parent == tmp_path / "images" / "train2017"
+    assert dataset.fingerprint() == scenes.fingerprint()
 
 
 def test_a_relative_path_works(scenes: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,17 +75,17 @@ def test_a_relative_path_works(scenes: Dataset, tmp_path: Path, monkeypatch: pyt
 def test_where_the_source_knows_no_two_sides_a_stable_quarter_evaluates(
     written: Callable[[Path, Dataset], Path], scenes: Dataset, tmp_path: Path
 ) -> None:
-    found = open_directory(written(tmp_path, scenes))
-    assert_same_objects(found, scenes)
-    assert [(image.id, image.split) for image in found.images] == [(k, None) for k in range(1, 7)]
-    pool, evaluation = found.pool_and_evaluation()
+    dataset = open_directory(written(tmp_path, scenes))
+    assert_same_objects(dataset, scenes)
+    assert [(image.id, image.split) for image in dataset.images] == [(k, None) for k in range(1, 7)]
+    pool, evaluation = dataset.pool_and_evaluation()
     assert [i.id for i in pool.images] == [1, 2, 3, 6]
     assert [i.id for i in evaluation.images] == [4, 5]
 
 
 def test_voc_names_its_test_split_and_orders_by_year(scenes: Dataset, tmp_path: Path) -> None:
-    found = open_directory(voc_devkit(tmp_path, scenes))
-    assert [(i.id, i.path.parents[1].name, i.split) for i in found.images] == [
+    dataset = open_directory(voc_devkit(tmp_path, scenes))
+    assert [(i.id, i.path.parents[1].name, i.split) for i in dataset.images] == [
         (1, "VOC2007", "train"),
         (2, "VOC2007", "train"),
         (3, "VOC2007", "test"),
@@ -99,9 +99,9 @@ def test_voc_leaves_difficult_objects_out(scenes: Dataset, tmp_path: Path) -> No
     voc_year(tmp_path, scenes)
     for file in (tmp_path / "VOC2012" / "Annotations").glob("*.xml"):
         file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
-    found = open_directory(tmp_path)
-    assert len(found) == 6
-    assert found.names == ()
+    dataset = open_directory(tmp_path)
+    assert len(dataset) == 6
+    assert dataset.names == ()
 
 
 def test_pose_labels_keep_the_box_and_drop_the_keypoints(tmp_path: Path) -> None:

@@ -67,9 +67,9 @@ def test_a_broken_exif_block_does_not_hide_the_picture(kind: str, block: bytes, 
 
 def test_of_16_bits_the_upper_8_are_kept() -> None:
     deep = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64) * 16
-    found = load_image(encode(deep))
-    np.testing.assert_array_equal(found, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2))
-    assert len(np.unique(found)) == 256
+    picture = load_image(encode(deep))
+    np.testing.assert_array_equal(picture, np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2))
+    assert len(np.unique(picture)) == 256
 
 
 def test_16_bits_with_an_orientation() -> None:

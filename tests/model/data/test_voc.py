@@ -25,9 +25,9 @@ def opened(directory: Path) -> Dataset:
 def test_voc_counts_pixels_from_one_and_leaves_difficult_out(tmp_path: Path) -> None:
     size = "<size><width>60</width><height>40</height><depth>3</depth></size>"
     (tmp_path / "a.xml").write_text(VOC.format(file="a.jpg", size=size))
-    found = opened(tmp_path)
-    assert found.names == ("bird", "dog")  # the only cat is difficult
-    (image,) = found.images
+    dataset = opened(tmp_path)
+    assert dataset.names == ("bird", "dog")  # the only cat is difficult
+    (image,) = dataset.images
     assert (image.id, image.path, image.size) == (1, tmp_path / "a.jpg", (60, 40))
     assert image.class_ids.tolist() == [1, 0]
     # 1..60 of 60 pixels is the whole width: 0 to 60; pixels 11..30 are twenty wide

@@ -22,19 +22,19 @@ def test_yolo(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "a.png", 40, 40)
     write_picture(tmp_path / "images" / "more" / "c.JPEG", 100, 50, orientation=6)
     (tmp_path / "images" / "notes.txt").write_text("no picture")
-    found = yolo(
+    dataset = yolo(
         tmp_path,
         {"b.txt": "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.1 0.2 0.2 0.87\n", "more/c.txt": "0 0.5 0.25 1.0 0.5\n"},
     )
-    assert [(i.id, i.path.name, i.size) for i in found.images] == [
+    assert [(i.id, i.path.name, i.size) for i in dataset.images] == [
         (1, "a.png", (40, 40)),
         (2, "b.jpg", (100, 50)),
         (3, "c.JPEG", (50, 100)),
     ]
-    assert len(found.images[0].class_ids) == 0
-    np.testing.assert_allclose(found.images[1].xyxy, [[40, 15, 60, 35], [0, 0, 20, 10]], atol=1e-5)
-    assert found.images[1].class_ids.tolist() == [1, 0]
-    np.testing.assert_allclose(found.images[2].xyxy, [[0, 0, 50, 50]], atol=1e-5)
+    assert len(dataset.images[0].class_ids) == 0
+    np.testing.assert_allclose(dataset.images[1].xyxy, [[40, 15, 60, 35], [0, 0, 20, 10]], atol=1e-5)
+    assert dataset.images[1].class_ids.tolist() == [1, 0]
+    np.testing.assert_allclose(dataset.images[2].xyxy, [[0, 0, 50, 50]], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_yolo_labels_that_are_no_boxes_are_refused(text: str, message: str, tmp_
 
 def test_yolo_polygons_become_the_boxes_around_them(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "a.png", 100, 50)
-    found = yolo(tmp_path, {"a.txt": "1 .1 .4 .2 .2 .4 .8\n0 .1 .1 .2 .1 .2 .2 .1 .2\n0 .5 .5 .2 .2\n"})
-    np.testing.assert_allclose(found.images[0].xyxy, [[10, 10, 40, 40], [10, 5, 20, 10], [40, 20, 60, 30]], atol=1e-5)
-    assert found.images[0].class_ids.tolist() == [1, 0, 0]
+    dataset = yolo(tmp_path, {"a.txt": "1 .1 .4 .2 .2 .4 .8\n0 .1 .1 .2 .1 .2 .2 .1 .2\n0 .5 .5 .2 .2\n"})
+    np.testing.assert_allclose(dataset.images[0].xyxy, [[10, 10, 40, 40], [10, 5, 20, 10], [40, 20, 60, 30]], atol=1e-5)
+    assert dataset.images[0].class_ids.tolist() == [1, 0, 0]

@@ -55,12 +55,12 @@ def test_boxes_are_in_the_pixels_of_the_picture(trained: Trained, pictures: list
     """Fitting a picture into the square by hand and mapping the boxes back by hand gives the same boxes."""
     for picture in pictures[:3]:
         square, scale, (left, top) = letterbox(picture, SIDE)
-        (inside,), (found,) = trained.detector.predict([square]), trained.detector.predict([picture])
-        xyxy = np.clip((inside.xyxy - [left, top, left, top]) / scale, 0, [*found.size, *found.size])
-        seen = (xyxy[:, 2:] - xyxy[:, :2] > 0.5).all(axis=1)  # the rest lies in the grey border
-        assert seen.any()
-        np.testing.assert_allclose(found.xyxy, xyxy[seen], atol=1e-3)
-        np.testing.assert_allclose(found.class_scores, inside.class_scores[seen], atol=1e-6)
+        (in_square,), (boxes,) = trained.detector.predict([square]), trained.detector.predict([picture])
+        xyxy = np.clip((in_square.xyxy - [left, top, left, top]) / scale, 0, [*boxes.size, *boxes.size])
+        inside = (xyxy[:, 2:] - xyxy[:, :2] > 0.5).all(axis=1)  # the rest lies in the grey border
+        assert inside.any()
+        np.testing.assert_allclose(boxes.xyxy, xyxy[inside], atol=1e-3)
+        np.testing.assert_allclose(boxes.class_scores, in_square.class_scores[inside], atol=1e-6)
 
 
 def test_one_plain_grey_picture(trained: Trained) -> None:
@@ -106,14 +106,14 @@ def test_the_batch_a_picture_comes_in_does_not_matter(trained: Trained, pictures
 def test_the_threshold_drops_the_rest(trained: Trained, pictures: list) -> None:
     every = trained.detector.predict(pictures)
     cut = float(np.median(np.concatenate([r.scores for r in every]))) + 1e-6
-    for kept, r in zip(trained.detector.predict(pictures, threshold=cut), every, strict=True):
-        assert_equal(kept, r.above(cut), tolerance=1e-6)
+    for best, r in zip(trained.detector.predict(pictures, threshold=cut), every, strict=True):
+        assert_equal(best, r.above(cut), tolerance=1e-6)
 
 
 def test_predict_reports_and_can_be_cancelled(trained: Trained, pictures: list) -> None:
-    seen: list[tuple[int, int]] = []
-    trained.detector.predict(pictures, batch=3, report=lambda done, total, **_: seen.append((done, total)))
-    assert seen == [(3, 7), (6, 7), (7, 7)]
+    reports: list[tuple[int, int]] = []
+    trained.detector.predict(pictures, batch=3, report=lambda done, total, **_: reports.append((done, total)))
+    assert reports == [(3, 7), (6, 7), (7, 7)]
     with pytest.raises(Cancelled):
         trained.detector.predict(pictures, batch=3, report=cancel)
 
@@ -172,9 +172,9 @@ def test_a_published_rtdetr_scans_saves_and_opens(tmp_path: Path) -> None:
     """Its backbone has layers that no other family has; training it on a CPU would take too long."""
     large = YoloDetector.new("rtdetr-l.yaml", ("a", "b", "c"), SIDE)
     picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-    (seen,) = large.predict([picture])
-    assert len(seen) > 0
-    np.testing.assert_array_equal(seen.class_scores.max(axis=1), seen.scores)
+    (boxes,) = large.predict([picture])
+    assert len(boxes) > 0
+    np.testing.assert_array_equal(boxes.class_scores.max(axis=1), boxes.scores)
     large.save(tmp_path / "large.pt")
     opened = open_detector(tmp_path / "large.pt")
     assert opened.names == ("a", "b", "c")

@@ -65,11 +65,11 @@ def test_boxes_of_a_single_class_are_torchvisions_own(architecture: str) -> None
     module = torchvisions_own(detector, score_thresh=0.001, detections_per_img=300, topk_candidates=3000)
     with torch.no_grad():
         expected = module(list(tensor(pictures).float() / 255))
-    for found, theirs in zip(detector.predict(pictures, threshold=0.001), expected, strict=True):
-        seen = ((theirs["boxes"][:, 2:] - theirs["boxes"][:, :2]) > 0.5).all(dim=1)  # as every detector here
-        assert seen.any()
-        np.testing.assert_allclose(found.scores, theirs["scores"][seen], atol=1e-5)
-        np.testing.assert_allclose(found.xyxy, theirs["boxes"][seen], atol=1e-3)
+    for ours, theirs in zip(detector.predict(pictures, threshold=0.001), expected, strict=True):
+        large = ((theirs["boxes"][:, 2:] - theirs["boxes"][:, :2]) > 0.5).all(dim=1)  # as every detector here
+        assert large.any()
+        np.testing.assert_allclose(ours.scores, theirs["scores"][large], atol=1e-5)
+        np.testing.assert_allclose(ours.xyxy, theirs["boxes"][large], atol=1e-3)
 
 
 @pytest.mark.parametrize("architecture", TORCHVISION)
@@ -117,9 +117,9 @@ def test_a_published_architecture_scans_learns_saves_and_opens(architecture: str
     fitted = detector.fit(data, FitConfig(epochs=2, min_steps=1, batch=1, image_size=SIDE))
     assert fitted.names == data.names
     assert not same(state(fitted), state(detector))
-    (found,) = fitted.predict([data.images[0].path], threshold=0.0)
-    assert 0 < len(found) <= 300
-    np.testing.assert_array_equal(found.class_scores.max(axis=1), found.scores)
+    (boxes,) = fitted.predict([data.images[0].path], threshold=0.0)
+    assert 0 < len(boxes) <= 300
+    np.testing.assert_array_equal(boxes.class_scores.max(axis=1), boxes.scores)
     fitted.save(tmp_path / "weights.pt")
     opened = open_detector(tmp_path / "weights.pt")
     assert isinstance(opened, TorchvisionDetector)
@@ -145,12 +145,12 @@ def test_ssd_tiles_a_picture_of_any_size() -> None:
 def test_ssd_takes_vggs_weights() -> None:
     with torch.device("meta"):  # its names and shapes alone
         vgg = torchvision.models.vgg16(init_weights=False).state_dict()
-    learned = {key: torch.randn(value.shape) if "features" in key else value for key, value in vgg.items()}
-    body: Any = ARCHITECTURES["ssd"].build(3, SimpleNamespace(get_state_dict=lambda **_: learned)).backbone
-    taken = [layer.weight for layer in [*body.features, *body.extra[0]] if isinstance(layer, nn.Conv2d)]
-    kernels = [value for key, value in learned.items() if "features" in key and value.ndim == 4]
-    assert len(taken) == 13
-    assert all(torch.equal(one, two) for one, two in zip(taken, kernels, strict=True))
+    state = {key: torch.randn(value.shape) if "features" in key else value for key, value in vgg.items()}
+    body: Any = ARCHITECTURES["ssd"].build(3, SimpleNamespace(get_state_dict=lambda **_: state)).backbone
+    weights = [layer.weight for layer in [*body.features, *body.extra[0]] if isinstance(layer, nn.Conv2d)]
+    kernels = [value for key, value in state.items() if "features" in key and value.ndim == 4]
+    assert len(weights) == 13
+    assert all(torch.equal(one, two) for one, two in zip(weights, kernels, strict=True))
 
 
 def test_where_imagenet_is_out_of_reach_the_log_says_what_to_do(
@@ -184,9 +184,9 @@ def test_a_detector_starts_from_imagenet_and_without_classes(
     assert body
     assert all(torch.equal(value, learned[key]) for key, value in body.items())
 
-    (found, encoding), (_, other) = detector.scan([picture(0), picture(1)])
-    assert len(found) == 0
-    assert found.class_scores.shape == (0, 0)
+    (boxes, encoding), (_, other) = detector.scan([picture(0), picture(1)])
+    assert len(boxes) == 0
+    assert boxes.class_scores.shape == (0, 0)
     assert encoding.shape == (5 * 256,)
     assert np.isfinite(encoding).all()
     assert not np.array_equal(encoding, other)
@@ -214,27 +214,27 @@ def test_an_unknown_architecture_is_answered_with_the_known() -> None:
 
 def imported_at_once(module: str) -> set[str]:
     """What a module imports as soon as it is imported itself, and what that imports."""
-    seen, waiting = set(), {module}
+    modules, waiting = set(), {module}
     while waiting:
         name = waiting.pop()
-        seen.add(name)
+        modules.add(name)
         file = Path(*name.split(".")).with_suffix(".py")
         for line in ast.parse(file.read_text()).body if file.exists() else ():
             if isinstance(line, ast.ImportFrom):
-                waiting |= {str(line.module)} - seen
+                waiting |= {str(line.module)} - modules
             elif isinstance(line, ast.Import):
-                waiting |= {alias.name for alias in line.names} - seen
-    return seen
+                waiting |= {alias.name for alias in line.names} - modules
+    return modules
 
 
 def test_the_family_works_without_ultralytics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its licence is another: who uses torchvision's detectors need not have it."""
-    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.chdir(Path(__file__).parents[3])
     assert "ultralytics" in imported_at_once("model.detectors.yolo")
     for module in ("model.detectors.torchvision", "model.detectors.learner", "agent.inner_loop.surrogate"):
-        found = imported_at_once(module)
-        assert "model.detectors.network" in found
-        assert not [name for name in found if name.startswith("ultralytics")]
+        names = imported_at_once(module)
+        assert "model.detectors.network" in names
+        assert not [name for name in names if name.startswith("ultralytics")]
     TorchvisionDetector.new("tiny-ssd", ("a",), SIDE).save(tmp_path / "weights.pt")
     monkeypatch.setitem(sys.modules, "model.detectors.yolo", None)  # an import of it would fail
     assert open_detector(tmp_path / "weights.pt").names == ("a",)

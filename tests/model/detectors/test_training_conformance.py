@@ -45,8 +45,8 @@ def test_fit_takes_the_names_of_the_data_and_leaves_the_old_detector_alone(train
     if isinstance(trained.base, YoloDetector):
         assert trained.base.module.yaml == fresh.module.yaml
     assert not trained.base.module.training
-    (seen,) = trained.base.predict([trained.data.images[0].path])
-    assert seen.class_scores.shape[1] == 3
+    (boxes,) = trained.base.predict([trained.data.images[0].path])
+    assert boxes.class_scores.shape[1] == 3
 
 
 def test_the_same_seed_gives_the_same_weights(trained: Trained) -> None:
@@ -103,10 +103,10 @@ def per_class(trained: Trained) -> set[str]:
 
 def rows(one: NetworkDetector, key: str, value: torch.Tensor) -> torch.Tensor:
     """What a weight holds for each class."""
-    found = one.by_class(key, value)
-    assert found is not None, key
-    assert len(found) == one.background + len(one.names)
-    return found[one.background :]
+    by_class = one.by_class(key, value)
+    assert by_class is not None, key
+    assert len(by_class) == one.background + len(one.names)
+    return by_class[one.background :]
 
 
 def test_fit_starts_from_the_weights_of_the_classes_that_both_know(trained: Trained) -> None:
@@ -158,13 +158,13 @@ def test_from_scratch_starts_anew(trained: Trained) -> None:
 @pytest.mark.parametrize("steps", [1, 10, 11])
 def test_any_number_of_updates_can_be_scheduled(steps: int, tmp_path: Path) -> None:
     data = squares(tmp_path, 1)
-    seen: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
     YoloDetector.new("yolo11n.yaml", data.names, SIDE).fit(
         data,
         dataclasses.replace(QUICK, epochs=steps),
-        report=lambda done, total, **_: seen.append((done, total)),
+        report=lambda done, total, **_: reports.append((done, total)),
     )
-    assert seen == [(k, steps) for k in range(1, steps + 1)]
+    assert reports == [(k, steps) for k in range(1, steps + 1)]
 
 
 def test_a_crowd_region_is_not_trained_on(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def digests(directory: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def boxes_of_300() -> list[tuple[np.ndarray, np.ndarray]]:
     with ThreadPoolExecutor(2) as threads:  # NumPy and OpenCV let go of the interpreter
-        return [made[1:] for made in threads.map(partial(scene, 0), range(300))]
+        return [one[1:] for one in threads.map(partial(scene, 0), range(300))]
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_more_scenes_keep_the_earlier_ones(tmp_path: Path) -> None:
     few, many = write_scenes(tmp_path / "few", 3), write_scenes(tmp_path / "many", 6)
-    kept = digests(tmp_path / "many")
-    assert len(kept) == 6
-    assert digests(tmp_path / "few").items() <= kept.items()
+    files = digests(tmp_path / "many")
+    assert len(files) == 6
+    assert digests(tmp_path / "few").items() <= files.items()
     assert many.subset([1, 2, 3]).fingerprint() == few.fingerprint()
 
 
