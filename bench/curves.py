@@ -96,8 +96,8 @@ def markdown(summaries: dict[str, Any]) -> str:
                 cells.append(f"area {about['area']:.3f}")
                 continue
             low, high = about["area_over_random_interval"]
-            needed = about["labels_for_final_of_random"]
-            labels = "> 100 %" if needed is None else f"{needed:.0%}".replace("%", " %")
+            share = about["labels_for_final_of_random"]
+            labels = "> 100 %" if share is None else f"{share:.0%}".replace("%", " %")
             cell = f"{about['area_over_random']:.3f} [{low:.2f}, {high:.2f}], {labels}"
             if "area_over_mgral" in about:
                 low, high = about["area_over_mgral_interval"]

@@ -43,10 +43,10 @@ def make(shape: Shape, seed: int = 0) -> tuple[dict, list[dict]]:
 
     count = 1 + rng.poisson(shape.classes_an_image - 1, shape.images)
     image = np.repeat(np.arange(shape.images), count)
-    chosen = rng.choice(shape.classes, len(image), p=share)
-    pair = np.unique(image * shape.classes + chosen)  # a class once an image
-    lost = len(image) / len(pair)
-    boxes = rng.geometric(min(1.0, 1 / (shape.boxes_a_class * lost)), len(pair))
+    label = rng.choice(shape.classes, len(image), p=share)
+    pair = np.unique(image * shape.classes + label)  # a class once an image
+    repeats = len(image) / len(pair)
+    boxes = rng.geometric(min(1.0, 1 / (shape.boxes_a_class * repeats)), len(pair))
     image, category = (np.repeat(v, boxes) for v in (pair // shape.classes, pair % shape.classes))
     n = len(image)
     side = np.exp(rng.normal(4.2, 0.9, n)).clip(6, 400)
@@ -56,10 +56,10 @@ def make(shape: Shape, seed: int = 0) -> tuple[dict, list[dict]]:
     truth = np.concatenate([xy, wh], 1).round(2)
     crowd = rng.random(n) < shape.crowds
 
-    found = rng.random(n) < 0.8
-    copies = np.where(found, 1 + rng.poisson(0.9, n), rng.poisson(0.3, n))
+    hit = rng.random(n) < 0.8
+    copies = np.where(hit, 1 + rng.poisson(0.9, n), rng.poisson(0.3, n))
     source = np.repeat(np.arange(n), copies)
-    first = np.concatenate([[True], source[1:] != source[:-1]]) & found[source]
+    first = np.concatenate([[True], source[1:] != source[:-1]]) & hit[source]
     spread = np.exp(rng.normal(np.where(first, -2.3, -1.5), 0.7))
     jitter = rng.normal(0, 1, (len(source), 4)) * spread[:, None] * 0.5
     near = truth[source]
@@ -82,8 +82,8 @@ def make(shape: Shape, seed: int = 0) -> tuple[dict, list[dict]]:
 
     where = np.concatenate([image[source], at])
     order = np.argsort(where, kind="stable")
-    boxes_found = np.concatenate([near, far])[order].round(2)
-    classes_found = np.concatenate([near_class, far_class])[order]
+    box_of_detection = np.concatenate([near, far])[order].round(2)
+    class_of_detection = np.concatenate([near_class, far_class])[order]
     scores = np.concatenate([near_score, far_score])[order].round(5)
 
     ids = (np.arange(shape.images) * 37 + 139).tolist()  # gaps, as in COCO
@@ -100,7 +100,7 @@ def make(shape: Shape, seed: int = 0) -> tuple[dict, list[dict]]:
     detections = [
         {"image_id": ids[i], "category_id": c + 1, "bbox": b, "score": s}
         for i, c, b, s in zip(
-            where[order].tolist(), classes_found.tolist(), boxes_found.tolist(), scores.tolist(), strict=True
+            where[order].tolist(), class_of_detection.tolist(), box_of_detection.tolist(), scores.tolist(), strict=True
         )
     ]
     return ground_truth, detections

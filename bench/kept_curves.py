@@ -49,16 +49,16 @@ class Kept:
 def model_of(run: Run, cycle: int) -> tuple[Version, dict[str, Any]]:
     """The version that a run had at its start (0) or end, and what was measured of it."""
     version = VersionStore((run.folder if cycle else run.start) / "versions").serving()
-    measured = run.measured(cycle)
-    if version is None or measured is None:
+    figures = run.measured(cycle)
+    if version is None or figures is None:
         raise SystemExit(f"{run.at(cycle)} holds no model: run bench.curves first")
-    return version, measured
+    return version, figures
 
 
 def class_ap(version: Version, names: Sequence[str]) -> np.ndarray:
     """(C,) AP of each class on the version's holdout, -1 where unknown."""
-    measured = version.metrics["per_class"] if version.metrics else {}
-    return np.array([measured.get(name, -1.0) for name in names])
+    per_class = version.metrics["per_class"] if version.metrics else {}
+    return np.array([per_class.get(name, -1.0) for name in names])
 
 
 def counts(images: Sequence[LabeledImage], classes: int) -> np.ndarray:

@@ -44,15 +44,15 @@ def update_seconds(image_size: int, batch: int, repeat: int) -> dict[str, float]
         scenes = Samples(write_scenes(directory, batch, 0), image_size, cached=True)
         samples = [scenes[k] for k in range(batch)]
     learners = {name: Learner(detector, learning_rate=RATE, frozen=False) for name in types}
-    taken: dict[str, list[float]] = {name: [] for name in learners}
+    seconds: dict[str, list[float]] = {name: [] for name in learners}
     for _ in range(repeat + 1):  # the first is to warm up
         for name, learner in learners.items():
-            began = time.perf_counter()
+            clock = time.perf_counter()
             with types[name]:
                 loss = learner.loss(samples)
             learner.update(loss, 1.0, 0.9)
-            taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(seconds[1:]) for name, seconds in taken.items()}
+            seconds[name].append(time.perf_counter() - clock)
+    return {name: statistics.median(measured[1:]) for name, measured in seconds.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
