@@ -26,12 +26,13 @@ from torchvision.ops import nms
 from agent.gain.ranks import spearman
 from agent.policy.policy import greedy
 from agent.pool.descriptors import SCORE_FLOOR
-from agent.simulation.run import Run, detections
+from agent.simulation.run import Run
 from bench.kept_curves import Kept, class_ap, counts, learned, model_of
 from bench.oracle import Law
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 from model.detectors.open import open_detector
+from model.evaluate import detect
 
 CUTS = (0.01, 0.05, 0.1, 0.25, 0.4)
 OVERLAP = 0.6  # IoU
@@ -79,7 +80,7 @@ def of_model(run: Run, cycle: int) -> dict[str, dict[str, float]]:
     data = Dataset((*run.evaluation.images, *fresh), run.pool.names)
     truth = counts(data.images, len(data.names))
     law = Law(learned(run, measured["labeled"]), class_ap(version, data.names))
-    found = detections(version, open_detector(version.weights), data)
+    found = detect(open_detector(version.weights), data, version.label_map)
     ways = {f"{cut:g}": expected_boxes(found, cut) for cut in CUTS} | {"one a place": one_a_place(found)}
     told = {}
     for way, expected in ways.items():
