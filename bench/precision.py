@@ -23,8 +23,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 import torch
 
 from model.detectors.learner import Learner
-from model.detectors.network import NetworkDetector, computes_in_bfloat16
+from model.detectors.network import NetworkDetector
 from model.detectors.open import open_detector
+from model.detectors.precision import computes_in_bfloat16
 from model.detectors.training import Samples
 from model.synthetic.scenes import write_scenes
 
@@ -37,7 +38,7 @@ def update_seconds(image_size: int, batch: int, repeat: int) -> dict[str, float]
     assert isinstance(detector, NetworkDetector)
     detector.image_size = image_size
     types: dict[str, AbstractContextManager] = {
-        "float32": patch("model.detectors.yolo.reduced", lambda: torch.autocast("cpu", enabled=False)),
+        "float32": patch("model.detectors.yolo.autocast", lambda: torch.autocast("cpu", enabled=False)),
         "bfloat16": nullcontext(),
     }
     with tempfile.TemporaryDirectory() as directory:

@@ -164,32 +164,6 @@ class NetworkDetector(Detector):
             return self._serving.boxes(levels, threshold), encodings
 
 
-def computes_in_bfloat16() -> bool:
-    """Whether this CPU has instructions for it; others would emulate it, which is slower than float32."""
-    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
-
-
-def reduced() -> torch.autocast:
-    """What the YOLO family learns under: bfloat16 on one thread of a CPU that computes in it, which is faster
-    (`python -m bench.precision`, docs/MEASURED.md). Weights, and what a loss computes of a network's outputs, stay
-    float32.
-
-    With more threads it stays off: theirs wait for each other in a loop inside oneDNN's kernel, which no setting ends,
-    and beside another busy process a training then took several times as long (docs/MEASURED.md).
-    """
-    alone = torch.get_num_threads() == 1
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=alone and computes_in_bfloat16())
-
-
-def whole(outputs: Any) -> Any:
-    """Tensors in float32, in whatever lists and dictionaries they are."""
-    if isinstance(outputs, torch.Tensor):
-        return outputs.float()
-    if isinstance(outputs, dict):
-        return {key: whole(value) for key, value in outputs.items()}
-    return [whole(value) for value in outputs]
-
-
 def in_picture(boxes: Boxes, scale: float, offset: tuple[float, float], size: tuple[int, int]) -> Detections:
     """Boxes of a square in the pixels of the picture of `size` (width, height) that `letterbox` fitted into it."""
     xyxy = (boxes.xyxy.numpy() - np.array([*offset, *offset], np.float32)) / np.float32(scale)

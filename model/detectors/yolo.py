@@ -22,7 +22,8 @@ from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES, attempt_download_as
 from ultralytics.utils.nms import non_max_suppression
 
 from model.detectors.base import WeightsError
-from model.detectors.network import MAX_BOXES, Boxes, NetworkDetector, reduced, whole
+from model.detectors.network import MAX_BOXES, Boxes, NetworkDetector
+from model.detectors.precision import autocast, float32
 from model.detectors.training import Sample
 
 log = logging.getLogger(__name__)
@@ -152,9 +153,9 @@ class YoloDetector(NetworkDetector):
         batch = {key: value.to(self.device) for key, value in collate(samples, self.image_size).items()}
         if isinstance(self.module, RTDETRDetectionModel):  # its head asks for the labels too
             return self.module.loss(batch)[0].sum()
-        with reduced():
+        with autocast():
             outputs = self.module(batch["img"]) if levels is None else self.module.model[-1](list(levels))
-        return self.module.loss(batch, whole(outputs))[0].sum()
+        return self.module.loss(batch, float32(outputs))[0].sum()
 
     def by_class(self, key: str, value: torch.Tensor) -> torch.Tensor | None:
         """See `NetworkDetector.by_class`."""
