@@ -84,8 +84,8 @@ class MatchTable:
             raise ValueError(f"max_dets is {max_dets}: it must be at least 1")
         layout = make_layout(parsed, max_dets)
         truth = parsed.truth.digest(parsed.image_ids, parsed.category_ids)
-        whole = parsed.found.digest(np.frombuffer(truth, np.uint8), np.array([max_dets]))
-        return cls(layout, parsed.category_ids, parsed.names, len(parsed.found.image), whole.hex(), truth.hex())
+        whole = parsed.detections.digest(np.frombuffer(truth, np.uint8), np.array([max_dets]))
+        return cls(layout, parsed.category_ids, parsed.names, len(parsed.detections.image), whole.hex(), truth.hex())
 
     def save(self, path: str | Path) -> None:
         """Write the table to one file, which appears complete or not at all."""
@@ -136,29 +136,31 @@ class MatchTable:
 
     def _weighted(self, weights: np.ndarray, image_ids: Iterable[int] | None) -> ManyScores:
         ids = self.image_ids if image_ids is None else np.array(list(image_ids))
-        found, _ = find_images(self._layout, [ids])
-        if len(found) != len(ids):
-            raise ValueError(f"{len(ids)} image ids name {len(found)} images: with weights, every id may occur once")
+        positions, _ = find_images(self._layout, [ids])
+        if len(positions) != len(ids):
+            raise ValueError(
+                f"{len(ids)} image ids name {len(positions)} images: with weights, every id may occur once"
+            )
         if weights.ndim != 2 or weights.shape[1] != len(ids):
             raise ValueError(f"weights have the shape {weights.shape}, but there are {len(ids)} images")
         if image_ids is not None:
-            weights = weights[:, np.argsort(ids)]  # as `found`, which ascends
-        return self._many(self._weigh(*whole_weights(weights, self._layout), found))
+            weights = weights[:, np.argsort(ids)]  # as `positions`, which ascends
+        return self._many(self._weigh(*whole_weights(weights, self._layout), positions))
 
-    def _score(self, found: np.ndarray, starts: np.ndarray) -> ManyScores:
+    def _score(self, positions: np.ndarray, starts: np.ndarray) -> ManyScores:
         def ask(lo: int, hi: int, out: np.ndarray) -> None:
             try:
                 work = self._spare.pop()
             except IndexError:
                 work = make_work(self._layout)
-            score_subsets(found, starts, lo, hi, self._layout, work, out)
+            score_subsets(positions, starts, lo, hi, self._layout, work, out)
             self._spare.append(work)
 
         return self._many(self._spread(ask, len(starts) - 1))
 
-    def _weigh(self, weights: np.ndarray, unit: int, found: np.ndarray) -> np.ndarray:
+    def _weigh(self, weights: np.ndarray, unit: int, positions: np.ndarray) -> np.ndarray:
         def ask(lo: int, hi: int, out: np.ndarray) -> None:
-            score_weightings(weights, found, unit, lo, hi, self._layout, out)
+            score_weightings(weights, positions, unit, lo, hi, self._layout, out)
 
         return self._spread(ask, len(weights))
 
@@ -212,10 +214,6 @@ class MatchTable:
             raise ValueError("the two tables have different ground truth: build both from the same images and boxes")
         return Delta.of(*self._bootstraps([self, other], n, rng, image_ids, level))
 
-    def better_than(self, other: MatchTable, rng: np.random.Generator | int | None = None, level: float = 0.95) -> bool:
-        """Whether this detector may replace the other: the whole interval of `delta` lies above zero."""
-        return self.delta(other, rng=rng, level=level).better
-
     @staticmethod
     def _bootstraps(
         tables: list[MatchTable],
@@ -225,19 +223,19 @@ class MatchTable:
         level: float,
     ) -> list[Bootstrap]:
         """One bootstrap a table, all on the same resamples."""
-        found, starts = find_images(tables[0]._layout, [image_ids])
-        if n < 2 or not len(found):
-            raise ValueError(f"{n} resamples of {len(found)} images: it takes at least 2 resamples of 1 image")
+        positions, starts = find_images(tables[0]._layout, [image_ids])
+        if n < 2 or not len(positions):
+            raise ValueError(f"{n} resamples of {len(positions)} images: it takes at least 2 resamples of 1 image")
         draw = np.random.default_rng(rng)
         samples: list[list[np.ndarray]] = [[] for _ in tables]
         for first in range(0, n, BLOCK):
-            weights = np.empty((min(BLOCK, n - first), len(found)), np.int64)
-            tally(draw.integers(0, len(found), weights.shape), weights)
-            for table, drawn in zip(tables, samples, strict=True):
-                drawn.append(table._weigh(weights, 1, found))
+            weights = np.empty((min(BLOCK, n - first), len(positions)), np.int64)
+            tally(draw.integers(0, len(positions), weights.shape), weights)
+            for table, blocks in zip(tables, samples, strict=True):
+                blocks.append(table._weigh(weights, 1, positions))
         return [
-            Bootstrap.of(table._score(found, starts)[0], table._many(np.concatenate(drawn)), level)
-            for table, drawn in zip(tables, samples, strict=True)
+            Bootstrap.of(table._score(positions, starts)[0], table._many(np.concatenate(blocks)), level)
+            for table, blocks in zip(tables, samples, strict=True)
         ]
 
     @property

@@ -15,25 +15,25 @@ LOW, HIGH = 0.0, 1e10  # pycocotools' area range "all": what lies outside is ign
 
 def make_layout(parsed: Parsed, max_dets: int) -> Layout:
     """Match all detections, at most `max_dets` an image and category, and keep what queries need."""
-    truth, found = parsed.truth, parsed.found
+    truth, boxes = parsed.truth, parsed.detections
     images, categories = len(parsed.image_ids), len(parsed.category_ids)
     # Equal scores stay in the order of (sorted) image, then of the results list: sorts are stable throughout.
-    by_image = np.argsort(found.image, kind="stable")
-    order = by_image[np.argsort(-found.value[by_image], kind="stable")]
-    class_start, order = _group(found.category, order, categories)
-    image_start, image_order = _group(found.image, order, images)
+    by_image = np.argsort(boxes.image, kind="stable")
+    order = by_image[np.argsort(-boxes.value[by_image], kind="stable")]
+    class_start, order = _group(boxes.category, order, categories)
+    image_start, image_order = _group(boxes.image, order, images)
     ignore = truth.crowd | (truth.value < LOW) | (truth.value > HIGH)
     _, truth_order = _group(truth.category, np.argsort(ignore, kind="stable"), categories)
     truth_start, truth_order = _group(truth.image, truth_order, images)
     true, ignored = _match(
-        image_start, image_order, found.category, found.xywh, truth_start, truth_order, truth.category, truth.xywh,
+        image_start, image_order, boxes.category, boxes.xywh, truth_start, truth_order, truth.category, truth.xywh,
         truth.crowd, ignore, max_dets,
     )  # fmt: skip
     *arrays, number, marked = _lay_out(
-        order, class_start, found.image, true, ignored, truth_start, truth_order, truth.category, ignore
+        order, class_start, boxes.image, true, ignored, truth_start, truth_order, truth.category, ignore
     )
     _, _, marked_start, _, true_bits, ignored_bits = arrays
-    ties = _find_ties(order, class_start, found.image, found.value, ignored, number, marked, true_bits)
+    ties = _find_ties(order, class_start, boxes.image, boxes.value, ignored, number, marked, true_bits)
     ignored_rows = np.flatnonzero(ignored_bits)
     ids = parsed.image_ids
     return Layout._make([ids, make_index(ids), *arrays, ignored_rows.searchsorted(marked_start), ignored_rows, *ties])
@@ -81,7 +81,7 @@ def _match(
     longest = 0
     for i in range(len(gt_start) - 1):
         longest = max(longest, gt_start[i + 1] - gt_start[i])
-    taken = np.zeros(longest, np.uint16)  # thresholds at which a ground truth has its detection
+    matches = np.zeros(longest, np.uint16)  # thresholds at which a ground truth has its detection
     near = np.empty(longest, np.int64)
     overlap = np.empty(longest, np.float64)
     for i in range(len(det_start) - 1):
@@ -96,7 +96,7 @@ def _match(
                 g1 += 1
             g0 = g1
             while g1 < gt_stop and gt_class[gt_order[g1]] == c:
-                taken[g1 - g0] = 0
+                matches[g1 - g0] = 0
                 g1 += 1
             for p in range(a, b):
                 d = det_order[p]
@@ -128,7 +128,7 @@ def _match(
                     for n in range(count):
                         g = near[n]
                         k = gt_order[g]
-                        if (taken[g - g0] >> t) & 1 and not gt_crowd[k]:
+                        if (matches[g - g0] >> t) & 1 and not gt_crowd[k]:
                             continue
                         if m > -1 and not gt_ignore[gt_order[m]] and gt_ignore[k]:
                             break
@@ -137,7 +137,7 @@ def _match(
                         best, m = overlap[n], g
                     if m == -1:
                         continue
-                    taken[m - g0] |= 1 << t
+                    matches[m - g0] |= 1 << t
                     if gt_ignore[gt_order[m]]:
                         ignored[d] |= 1 << t
                     else:
@@ -239,17 +239,17 @@ def _find_ties(
             while q < stop and score[order[q]] == score[d] and image[order[q]] == image[d]:
                 q += 1
             if q - p > 1:
-                length, known = 0, len(place)
+                length, start_of_tie = 0, len(place)
                 for r in range(p, q):
                     if ignored[order[r]] == EVERY:
                         continue
                     if marked[r]:
                         place.append(np.int32(length))
-                        true_bits[number[r]] |= TIE_NEXT if len(place) > known + 1 else TIE_FIRST
-                        if len(place) == known + 1:
+                        true_bits[number[r]] |= TIE_NEXT if len(place) > start_of_tie + 1 else TIE_FIRST
+                        if len(place) == start_of_tie + 1:
                             first.append(np.uint32(number[r]))
                     length += 1
-                if len(place) > known:
+                if len(place) > start_of_tie:
                     if length > 1:
                         size.append(np.int32(length))
                         start.append(np.int32(len(place)))

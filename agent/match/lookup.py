@@ -24,16 +24,16 @@ def find_images(layout: Layout, queries: Sequence[Iterable[int] | None]) -> tupl
     An id repeated within a query counts once. Raises UnknownImage on an id that the table does not hold.
     """
     ids = layout.image_ids
-    wanted = [ids if query is None else _as_ids(query) for query in queries]
-    flat = wanted[0] if len(wanted) == 1 else np.concatenate([ids[:0], *wanted])
-    ends = np.array(list(accumulate(map(len, wanted))), np.int64)
-    found, starts, unknown = _look_up(ids, layout.id_index, flat, ends)
+    images = [ids if query is None else _as_ids(query) for query in queries]
+    flat = images[0] if len(images) == 1 else np.concatenate([ids[:0], *images])
+    ends = np.array(list(accumulate(map(len, images))), np.int64)
+    positions, starts, unknown = _look_up(ids, layout.id_index, flat, ends)
     if unknown >= 0:
         raise UnknownImage(
             f"image {flat[unknown]} is not among the {len(ids)} images of this match table: "
             "build the table from ground truth that lists it"
         )
-    return found, starts
+    return positions, starts
 
 
 def _as_ids(query: Iterable[int]) -> np.ndarray:
@@ -65,25 +65,25 @@ def make_index(ids: np.ndarray) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _look_up(
-    ids: np.ndarray, index: np.ndarray, wanted: np.ndarray, ends: np.ndarray
+    ids: np.ndarray, index: np.ndarray, images: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """As `find_images`, with -1 or the place of an unknown id in `wanted` as the third value."""
-    found = np.empty(len(wanted) + 1, np.int64)
+    """As `find_images`, with -1 or the place of an unknown id in `images` as the third value."""
+    positions = np.empty(len(images) + 1, np.int64)
     starts = np.zeros(len(ends) + 1, np.int64)
-    named = np.empty(len(ids), np.uint8)
+    marks = np.empty(len(ids), np.uint8)
     n, p = 0, 0
     for q in range(len(ends)):
-        named[:] = 0
+        marks[:] = 0
         while p < ends[q]:
-            slot = _hash(wanted[p], len(index))
-            while index[slot] >= 0 and ids[index[slot]] != wanted[p]:
+            slot = _hash(images[p], len(index))
+            while index[slot] >= 0 and ids[index[slot]] != images[p]:
                 slot = (slot + 1) & (len(index) - 1)
             if index[slot] < 0:
-                return found[:0], starts, p
-            named[index[slot]] = 1
+                return positions[:0], starts, p
+            marks[index[slot]] = 1
             p += 1
         for i in range(len(ids)):  # ascending, because a query that walks through memory in order is a quarter faster
-            found[n] = i
-            n += named[i]
+            positions[n] = i
+            n += marks[i]
         starts[q + 1] = n
-    return found[:n], starts, -1
+    return positions[:n], starts, -1

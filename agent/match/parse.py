@@ -16,7 +16,7 @@ from model.data.detections import Detections
 
 
 @dataclass(frozen=True)
-class Boxes:
+class ParsedBoxes:
     """n boxes: `image` and `category` are (n,) int64 indices, `xywh` is (n, 4) float64 in pixels.
 
     `value` is (n,) float64: the score of a detection, the area of a ground truth. `crowd` is (n,) bool.
@@ -28,9 +28,9 @@ class Boxes:
     value: np.ndarray
     crowd: np.ndarray
 
-    def keep(self, mask: np.ndarray) -> Boxes:
+    def keep(self, mask: np.ndarray) -> ParsedBoxes:
         """The boxes where `mask` is true, in the same order."""
-        return Boxes(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
+        return ParsedBoxes(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
 
     def digest(self, *first: np.ndarray) -> bytes:
         """SHA-256 of `first` and of every box."""
@@ -48,8 +48,8 @@ class Parsed:
     image_ids: np.ndarray
     category_ids: np.ndarray
     names: tuple[str, ...]
-    truth: Boxes
-    found: Boxes
+    truth: ParsedBoxes
+    detections: ParsedBoxes
 
 
 def from_coco(ground_truth: dict, detections: list[dict]) -> Parsed:
@@ -65,27 +65,27 @@ def from_coco(ground_truth: dict, detections: list[dict]) -> Parsed:
                 f"ground truth has no {key!r}: it must be a COCO instances dict, it has {sorted(ground_truth)}"
             )
     image_ids = np.unique(_column(ground_truth["images"], "id", np.int64, "image"))
-    named = {c["id"]: str(c.get("name", c["id"])) for c in ground_truth["categories"]}
-    category_ids = np.array(sorted(named), np.int64)
+    name_of = {c["id"]: str(c.get("name", c["id"])) for c in ground_truth["categories"]}
+    category_ids = np.array(sorted(name_of), np.int64)
 
     annotations = ground_truth["annotations"]
     xywh = _boxes(annotations, "annotation")
     area = _cells(annotations, lambda a: a["area"] if "area" in a else a["bbox"][2] * a["bbox"][3], np.float64)
     crowd = _cells(annotations, lambda a: bool(a.get("iscrowd", 0)), np.bool_)
-    image, held = _indices(image_ids, _column(annotations, "image_id", np.int64, "annotation"))
+    image, inside = _indices(image_ids, _column(annotations, "image_id", np.int64, "annotation"))
     category, listed = _indices(category_ids, _column(annotations, "category_id", np.int64, "annotation"))
-    truth = Boxes(image, category, xywh, area, crowd).keep(held & listed)
+    truth = ParsedBoxes(image, category, xywh, area, crowd).keep(inside & listed)
 
     image_of = _column(detections, "image_id", np.int64, "detection")
-    image, held = _indices(image_ids, image_of)
-    if not held.all():
-        row = int(np.argmin(held))
+    image, inside = _indices(image_ids, image_of)
+    if not inside.all():
+        row = int(np.argmin(inside))
         raise ValueError(f"detection {row} is in image {image_of[row]}, which the ground truth does not list")
     category, listed = _indices(category_ids, _column(detections, "category_id", np.int64, "detection"))
     score = _column(detections, "score", np.float64, "detection")
-    found = Boxes(image, category, _boxes(detections, "detection"), score, np.zeros(len(score), bool))
+    boxes = ParsedBoxes(image, category, _boxes(detections, "detection"), score, np.zeros(len(score), bool))
     return _checked(
-        Parsed(image_ids, category_ids, tuple(named[i] for i in category_ids.tolist()), truth, found.keep(listed))
+        Parsed(image_ids, category_ids, tuple(name_of[i] for i in category_ids.tolist()), truth, boxes.keep(listed))
     )
 
 
@@ -98,31 +98,31 @@ def from_dataset(dataset: Dataset, detections: Sequence[Detections]) -> Parsed:
     if len(image_ids) != len(ids):
         raise ValueError(f"the data set holds {len(ids)} images but only {len(image_ids)} ids: ids must be unique")
     truth_xywh = _xywh([image.xyxy for image in dataset.images])
-    truth = Boxes(
+    truth = ParsedBoxes(
         np.repeat(index, [len(image.class_ids) for image in dataset.images]).astype(np.int64),
         _joined([image.class_ids for image in dataset.images], np.int64),
         truth_xywh,
         truth_xywh[:, 2] * truth_xywh[:, 3],
         _joined([image.crowd for image in dataset.images], np.bool_),
     )
-    scores = _joined([found.scores for found in detections], np.float64)
-    found = Boxes(
-        np.repeat(index, [len(found) for found in detections]).astype(np.int64),
-        _joined([found.class_ids for found in detections], np.int64),
-        _xywh([found.xyxy for found in detections]),
+    scores = _joined([one.scores for one in detections], np.float64)
+    predicted = ParsedBoxes(
+        np.repeat(index, [len(one) for one in detections]).astype(np.int64),
+        _joined([one.class_ids for one in detections], np.int64),
+        _xywh([one.xyxy for one in detections]),
         scores,
         np.zeros(len(scores), bool),
     )
-    for what, boxes in (("ground truth", truth), ("a detection", found)):
+    for what, boxes in (("ground truth", truth), ("a detection", predicted)):
         if len(boxes.category) and not 0 <= boxes.category.min() <= boxes.category.max() < len(dataset.names):
             raise ValueError(
                 f"{what} has class {boxes.category.max()}, but the data set has {len(dataset.names)} names"
             )
-    return _checked(Parsed(image_ids, np.arange(len(dataset.names)), dataset.names, truth, found))
+    return _checked(Parsed(image_ids, np.arange(len(dataset.names)), dataset.names, truth, predicted))
 
 
 def _checked(parsed: Parsed) -> Parsed:
-    for what, boxes in (("ground truth", parsed.truth), ("detection", parsed.found)):
+    for what, boxes in (("ground truth", parsed.truth), ("detection", parsed.detections)):
         finite = np.isfinite(boxes.xywh).all(1) & np.isfinite(boxes.value)
         if not finite.all():
             row = int(np.argmin(finite))

@@ -73,10 +73,10 @@ def _collect(
 
     `n` is the rank before. Every row is written and only a chosen one moves on: there is no branch to mispredict.
     """
-    seen = np.int64(n)
+    depth = np.int64(n)
     for v in range(first, last):
-        seen += np.int64(counts[v])
-        rank[k], number[k] = seen, v
+        depth += np.int64(counts[v])
+        rank[k], number[k] = depth, v
         k += images[mark_image[v]]
     return k
 
@@ -180,8 +180,8 @@ def _move(moved: np.ndarray, sign: int, layout: Layout, work: Work) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _score_classes(wanted: np.ndarray, layout: Layout, work: Work) -> None:
-    """Fill the wanted columns of `work.ap`."""
+def _score_classes(classes: np.ndarray, layout: Layout, work: Work) -> None:
+    """Fill the columns of these classes in `work.ap`."""
     # Names for every array: compiled code counts references each time it takes one out of a tuple.
     class_start, ignored_start, ignored_rows = layout.class_start, layout.ignored_start, layout.ignored_rows
     mark_image, true_bits, ignored_bits = layout.mark_image, layout.true_bits, layout.ignored_bits
@@ -189,7 +189,7 @@ def _score_classes(wanted: np.ndarray, layout: Layout, work: Work) -> None:
     ranks, crossed, ap = work.ranks, work.crossed, work.ap
     positives = counts[len(true_bits) :]
     at, clean, ignored, total = np.empty(10, np.int64), np.empty(10, np.int64), np.empty(10, np.int32), np.empty(10)
-    for c in wanted:
+    for c in classes:
         if positives[c] == 0:
             ap[0, c] = ap[1, c] = ap[2, c] = -1.0
             continue
@@ -239,14 +239,14 @@ def summarise(ap: np.ndarray, out: np.ndarray) -> None:
 
 @njit(cache=True, nogil=True)
 def score_subsets(
-    found: np.ndarray, starts: np.ndarray, lo: int, hi: int, layout: Layout, work: Work, out: np.ndarray
+    positions: np.ndarray, starts: np.ndarray, lo: int, hi: int, layout: Layout, work: Work, out: np.ndarray
 ) -> None:
-    """Queries lo to hi - 1: query q is the images found[starts[q]:starts[q + 1]], its answers are out[q]."""
+    """Queries lo to hi - 1: query q is the images positions[starts[q]:starts[q + 1]], its answers are out[q]."""
     classes = np.arange(len(layout.class_start) - 1)
     for q in range(lo, hi):
         work.images[:] = 0
         work.counts[:] = 0
-        _move(found[starts[q] : starts[q + 1]], 1, layout, work)
+        _move(positions[starts[q] : starts[q + 1]], 1, layout, work)
         _score_classes(classes, layout, work)
         summarise(work.ap, out[q])
 

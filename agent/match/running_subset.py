@@ -22,8 +22,8 @@ class RunningSubset:
         self._work = make_work(layout)
         self._stale = np.zeros(classes, np.bool_)
         self._answers = np.full(HEAD + classes, -1.0)
-        self._held: set[int] = set()
-        self._fresh = True
+        self._images: set[int] = set()
+        self._current = True
 
     def _position(self, image_id: int) -> int:
         ids = self._layout.image_ids
@@ -34,30 +34,30 @@ class RunningSubset:
 
     def add(self, image_id: int) -> None:
         """Add an image. Raises UnknownImage if the table does not hold it, ValueError if the subset already does."""
-        if image_id in self._held:
+        if image_id in self._images:
             raise ValueError(f"image {image_id} is already in this subset of {len(self)} images")
         move_one(self._position(image_id), 1, self._layout, self._work, self._stale)
-        self._held.add(image_id)
-        self._fresh = False
+        self._images.add(image_id)
+        self._current = False
 
     def remove(self, image_id: int) -> None:
         """Take an image away. Raises UnknownImage, a KeyError, if the subset does not hold it."""
-        if image_id not in self._held:
+        if image_id not in self._images:
             raise UnknownImage(f"image {image_id} is not in this subset of {len(self)} images")
         move_one(self._position(image_id), -1, self._layout, self._work, self._stale)
-        self._held.remove(image_id)
-        self._fresh = False
+        self._images.remove(image_id)
+        self._current = False
 
     def scores(self) -> Scores:
         """What `MatchTable.evaluate` gives for the images now in the subset."""
-        if not self._fresh:
+        if not self._current:
             score_stale(self._stale, self._layout, self._work, self._answers)
-            self._fresh = True
+            self._current = True
         mean, mean50, mean75 = self._answers[:HEAD].tolist()
         return Scores(mean, mean50, mean75, self._answers[HEAD:].copy(), self._category_ids, self._names)
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self._held
+        return image_id in self._images
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._images)

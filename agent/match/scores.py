@@ -120,9 +120,9 @@ class Bootstrap:
     def of(cls, scores: Scores, samples: ManyScores, level: float) -> Bootstrap:
         """From the figures of the images themselves and those of the resamples."""
 
-        def estimate(value: float, drawn: np.ndarray) -> Estimate:
-            known = drawn[drawn >= 0]
-            centred = (known + (value - known.mean())).clip(0, 1) if len(known) else known
+        def estimate(value: float, resamples: np.ndarray) -> Estimate:
+            values = resamples[resamples >= 0]
+            centred = (values + (value - values.mean())).clip(0, 1) if len(values) else values
             return Estimate.of(value, centred, level)
 
         return cls(
@@ -164,9 +164,9 @@ class Delta:
         """From two bootstraps that drew the same resamples."""
         level = ours.level
 
-        def estimate(a: Estimate, b: Estimate, drawn_a: np.ndarray, drawn_b: np.ndarray) -> Estimate:
-            known = (drawn_a >= 0) & (drawn_b >= 0)
-            return Estimate.of(a.value - b.value, (drawn_a - drawn_b)[known], level)
+        def estimate(a: Estimate, b: Estimate, samples_a: np.ndarray, samples_b: np.ndarray) -> Estimate:
+            both = (samples_a >= 0) & (samples_b >= 0)
+            return Estimate.of(a.value - b.value, (samples_a - samples_b)[both], level)
 
         a, b = ours.samples, theirs.samples
         return cls(

@@ -76,8 +76,7 @@ def test_a_much_better_detector_is_better_and_never_the_other_way_round() -> Non
     assert str(delta).endswith("at 95%: better")
     difference = good.bootstrap(200, rng=0).samples.map - bad.bootstrap(200, rng=0).samples.map
     assert (delta.map.low, delta.map.high) == pytest.approx(tuple(np.quantile(difference, [0.025, 0.975])))
-    assert good.better_than(bad, rng=0)
-    assert not bad.better_than(good, rng=0)
+    assert not bad.delta(good, rng=0).better
     assert bad.delta(good, 200, rng=0).worse
     assert delta.per_class[1].value == pytest.approx(good.evaluate().per_class[1] - bad.evaluate().per_class[1])
 
