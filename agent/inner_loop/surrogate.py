@@ -30,7 +30,7 @@ NOISE = 0.1  # share of its spread by which a cached feature is disturbed for th
 
 
 @dataclass(frozen=True)
-class Curve:
+class VariantCurve:
     """What a training reached.
 
     Attributes:
@@ -62,7 +62,7 @@ def train_variant(
     labels: bool,
     stop: Callable[[int, MatchTable], bool] | None = None,
     report: Report = silent,
-) -> Curve:
+) -> VariantCurve:
     """Train a copy of `detector` on `labeled` and `batch`, measuring it on `evaluation` as it learns.
 
     Every update sees one half from each of the two; `labeled` in both places makes a control. The half from `labeled`
@@ -77,25 +77,25 @@ def train_variant(
     half = max(1, config.batch // 2)
     cached = config.cost == "cached" and learner.can_cache
     with torch.random.fork_rng():
-        known = _Source(labeled, learner, half, True, cached, config, salt=1)
-        added = _Source(batch, learner, half, labels, cached, config, salt=2)
+        base = _Source(labeled, learner, half, True, cached, config, salt=1)
+        extra = _Source(batch, learner, half, labels, cached, config, salt=2)
         pictures = [load_image(image.path) for image in evaluation.images]
         steps: list[int] = []
         tables: list[MatchTable] = []
         for step in range(1, config.steps + 1):
-            supervised = learner.loss(*known.draw(step))
-            samples, levels = added.draw(step)
+            supervised = learner.loss(*base.draw(step))
+            samples, levels = extra.draw(step)
             weight = config.weight * ramp_up(step, max(1, round(config.ramp * config.steps)))
             loss = supervised + weight * learner.loss(samples, levels)
             learner.update(loss, min(1.0, step / 3), min(config.momentum, 1 - 1 / (step + 1)))
             report(step, config.steps, loss=loss.item())
             if step % config.every == 0 or step == config.steps:
-                found = learner.detector().predict(pictures)
+                detections = learner.detector().predict(pictures)
                 steps.append(step)
-                tables.append(MatchTable.from_dataset(evaluation, found))
+                tables.append(MatchTable.from_dataset(evaluation, detections))
                 if stop is not None and step < config.steps and stop(step, tables[-1]):
-                    return Curve(tuple(steps), tuple(tables), True)
-    return Curve(tuple(steps), tuple(tables), False)
+                    return VariantCurve(tuple(steps), tuple(tables), True)
+    return VariantCurve(tuple(steps), tuple(tables), False)
 
 
 class _Source:
@@ -128,23 +128,23 @@ class _Source:
         self._seed(step)
         if self.views is not None:
             return self._cached()
-        drawn = [self.samples[k] for k in self._pick(len(self.samples))]
+        samples = [self.samples[k] for k in self._pick(len(self.samples))]
         if not self.labels:
-            plain = torch.stack([picture for picture, *_ in drawn])
-            told = self.learner.pseudo_labels(plain, self.config.confidence)
-            drawn = [(picture, *boxes) for (picture, *_), boxes in zip(drawn, told, strict=True)]
-        return [strong(sample, self.learner.size) for sample in drawn], None
+            plain = torch.stack([picture for picture, *_ in samples])
+            labels = self.learner.pseudo_labels(plain, self.config.confidence)
+            samples = [(picture, *boxes) for (picture, *_), boxes in zip(samples, labels, strict=True)]
+        return [strong(sample, self.learner.size) for sample in samples], None
 
     def _cached(self) -> tuple[list[Sample], list[torch.Tensor]]:
         assert self.views is not None
-        chosen = [self.views[k] for k in self._pick(len(self.views))]
-        levels = [torch.cat(level) for level in zip(*(levels for _, levels in chosen), strict=True)]
-        drawn = [sample for sample, _ in chosen]
+        views = [self.views[k] for k in self._pick(len(self.views))]
+        levels = [torch.cat(level) for level in zip(*(levels for _, levels in views), strict=True)]
+        samples = [sample for sample, _ in views]
         if not self.labels:
-            told = self.learner.pseudo_labels(torch.stack([p for p, *_ in drawn]), self.config.confidence, levels)
-            drawn = [(picture, *boxes) for (picture, *_), boxes in zip(drawn, told, strict=True)]
+            labels = self.learner.pseudo_labels(torch.stack([p for p, *_ in samples]), self.config.confidence, levels)
+            samples = [(picture, *boxes) for (picture, *_), boxes in zip(samples, labels, strict=True)]
             levels = [level + NOISE * level.std() * torch.randn_like(level) for level in levels]
-        return drawn, levels
+        return samples, levels
 
     def _pick(self, size: int) -> list[int]:
         """`count` of `size`, as evenly as a random draw can."""

@@ -51,7 +51,7 @@ def scores(phi: torch.Tensor, weights: Weights) -> torch.Tensor:
     return _forward(phi, weights, keep=False)[0]
 
 
-class _Kept(NamedTuple):
+class _Activations(NamedTuple):
     """What the way back needs, each (T, E, .)."""
 
     joined: torch.Tensor
@@ -62,7 +62,7 @@ class _Kept(NamedTuple):
     bounded: torch.Tensor
 
 
-def _forward(phi: torch.Tensor, w: Weights, *, keep: bool) -> tuple[torch.Tensor, _Kept | None]:
+def _forward(phi: torch.Tensor, w: Weights, *, keep: bool) -> tuple[torch.Tensor, _Activations | None]:
     sequences, length, features = phi.shape
     size, state = w.hidden.shape[0], features + DECISION
     steps = length if keep else 1  # rows of what is kept; one is used again and again where nothing is
@@ -72,8 +72,8 @@ def _forward(phi: torch.Tensor, w: Weights, *, keep: bool) -> tuple[torch.Tensor
     squashed, decoded = phi.new_empty(2, steps, sequences, size)
     bounded = phi.new_empty(length, sequences, 1)
 
-    def rows(kept: torch.Tensor) -> Sequence[torch.Tensor]:
-        return kept.unbind() if keep else [kept[0]] * (length + 1)
+    def rows(part: torch.Tensor) -> Sequence[torch.Tensor]:
+        return part.unbind() if keep else [part[0]] * (length + 1)
 
     # views are made before the loop: in it each would cost as much as a sum
     images, all_joined, all_cells = phi.unbind(dim=1), rows(joined), rows(cells)
@@ -92,8 +92,8 @@ def _forward(phi: torch.Tensor, w: Weights, *, keep: bool) -> tuple[torch.Tensor
         z = torch.addmm(w.hidden_bias, h, hidden_weight, out=all_decoded[k]).relu_()
         torch.addmm(w.out_bias, z, out_weight, out=a).tanh_()
         torch.sigmoid(torch.mul(a, LARGEST_SCORE, out=scored[k + 1]), out=likely[k + 1])
-    found = (bounded[:, :, 0] * LARGEST_SCORE).T
-    return found, _Kept(joined, gates, cells, squashed, decoded, bounded) if keep else None
+    result = (bounded[:, :, 0] * LARGEST_SCORE).T
+    return result, _Activations(joined, gates, cells, squashed, decoded, bounded) if keep else None
 
 
 class _Unrolled(torch.autograd.Function):
@@ -101,16 +101,16 @@ class _Unrolled(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, phi: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
-        found, kept = _forward(phi, Weights(*weights), keep=True)
-        assert kept is not None
-        ctx.save_for_backward(*weights, *kept)
-        return found
+        result, activations = _forward(phi, Weights(*weights), keep=True)
+        assert activations is not None
+        ctx.save_for_backward(*weights, *activations)
+        return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        weights, kept = ctx.saved_tensors[: len(Weights._fields)], ctx.saved_tensors[len(Weights._fields) :]
-        w, (joined, gates, cells, squashed, decoded, bounded) = Weights(*weights), _Kept(*kept)
+        weights, activations = ctx.saved_tensors[: len(Weights._fields)], ctx.saved_tensors[len(Weights._fields) :]
+        w, (joined, gates, cells, squashed, decoded, bounded) = Weights(*weights), _Activations(*activations)
         sequences, size = squashed.shape[1:]
         features = joined.shape[2] - DECISION - size
         into, forget, out, candidate = gates.split(size, dim=2)
@@ -128,13 +128,13 @@ class _Unrolled(torch.autograd.Function):
         d_into, d_forget, d_out, d_candidate = (part.unbind() for part in d_gates.split(size, dim=2))
         into, forget, candidate, before, tanh = (x.unbind() for x in (into, forget, candidate, cells[:-1], squashed))
         d_all, d_z, d_a = d_gates.unbind(), d_hidden.unbind(), d_bounded.unbind()
-        given, recurrent = grad.unsqueeze(2).unbind(dim=1), w.gates[:, features:]
+        by_loss, recurrent = grad.unsqueeze(2).unbind(dim=1), w.gates[:, features:]
 
         d_cell = torch.zeros_like(cells[0])
         back = joined.new_zeros(sequences, DECISION + size)  # of d_k and h_k, from the step after
-        for k in reversed(range(len(given))):
+        for k in reversed(range(len(by_loss))):
             by_score, by_probability, by_state = back.split([1, DECISION - 1, size], dim=1)
-            d_score = torch.addcmul(given[k] + by_score, by_probability, probability_bent[k])
+            d_score = torch.addcmul(by_loss[k] + by_score, by_probability, probability_bent[k])
             torch.mul(d_score, score_bent[k], out=d_a[k])
             d_h = torch.addmm(by_state, torch.mul(alive[k], d_a[k], out=d_z[k]), w.hidden)
             d_cell.addcmul_(d_h, cell_bent[k])

@@ -49,7 +49,7 @@ class Policy(torch.nn.Module):
         return lstm.scores(phi, lstm.Weights.of(self.cell, self.decode))
 
 
-class Pointwise(Policy):
+class PointwisePolicy(Policy):
     """The policy without its memory, which the benchmark compares it with: φ(x_k) -> MLP -> s_k."""
 
     def __init__(self, features: int) -> None:
@@ -88,8 +88,8 @@ def log_likelihood(scores: torch.Tensor, batches: torch.Tensor) -> torch.Tensor:
 def lower_bound(gains: GainModel, sums: np.ndarray) -> np.ndarray:
     """(E,) gains that E batches, given their sums of codes (E, K), are likely to reach: mean - κ std over the refits,
     less what these doubt for all batches alike."""
-    drawn = gains.relative(sums)
-    return drawn.mean(axis=1) - KAPPA * drawn.std(axis=1, ddof=1)
+    draws = gains.relative(sums)
+    return draws.mean(axis=1) - KAPPA * draws.std(axis=1, ddof=1)
 
 
 class RankedRows(NamedTuple):
@@ -149,10 +149,10 @@ def choose_batch(
     grids = np.stack([_sequences(rng.permutation(position)) for _ in range(FINALS)])  # (S, sequences, T)
     scores = _score(policy, phi[rows], grids.reshape(-1, grids.shape[-1])).reshape(grids.shape)
     for grid, score in zip(grids, scores, strict=True):
-        proposed = _top(grid, score, budget)
-        value = float(lower_bound(gains, codes[proposed].sum(axis=0)[None])[0])
+        proposal = _top(grid, score, budget)
+        value = float(lower_bound(gains, codes[proposal].sum(axis=0)[None])[0])
         if value > highest:
-            best, highest = rows[proposed], value
+            best, highest = rows[proposal], value
     return best, highest
 
 
@@ -171,8 +171,8 @@ def _score(policy: Policy, phi: np.ndarray, grid: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         for start in range(0, len(grid), GROUP):
             part = grid[start : start + GROUP]
-            found = policy(torch.from_numpy(np.asarray(phi[part], np.float32))).numpy()
-            out[start : start + GROUP] = np.where(part >= 0, found, -np.inf)
+            scores = policy(torch.from_numpy(np.asarray(phi[part], np.float32))).numpy()
+            out[start : start + GROUP] = np.where(part >= 0, scores, -np.inf)
     return out
 
 
@@ -196,13 +196,13 @@ def _greedy(gains: GainModel, phi: np.ndarray, batch: np.ndarray) -> np.ndarray:
 
 def greedy(gains: GainModel, codes: np.ndarray, count: int) -> np.ndarray:
     """(count,) rows of codes (n, K), each the one that adds most to the lower bound of those before it."""
-    left, order = np.arange(len(codes)), []
+    rest, order = np.arange(len(codes)), []
     total = np.zeros(codes.shape[1])
     for _ in range(count):
-        pick = int(np.argmax(lower_bound(gains, total + codes[left])))
-        order.append(left[pick])
-        total += codes[left[pick]]
-        left = np.delete(left, pick)
+        pick = int(np.argmax(lower_bound(gains, total + codes[rest])))
+        order.append(rest[pick])
+        total += codes[rest[pick]]
+        rest = np.delete(rest, pick)
     return np.array(order, np.int64)
 
 

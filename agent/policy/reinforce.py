@@ -22,7 +22,7 @@ from agent.gain.model import GainModel
 from agent.policy.policy import (
     CANDIDATES,
     LONGEST,
-    Pointwise,
+    PointwisePolicy,
     Policy,
     choose_batch,
     log_likelihood,
@@ -72,7 +72,7 @@ class ReinforceConfig:
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """How training went.
 
     Attributes:
@@ -111,7 +111,7 @@ def train_policy(
     warm_start: np.ndarray | None,
     seed: int,
     report: Report = silent,
-) -> tuple[Policy, Curve]:
+) -> tuple[Policy, LearningCurve]:
     """Train a policy to choose batches of `budget` images of a pool.
 
     The same seed gives the same policy on the same machine; torch's global generator stays as it was.
@@ -134,7 +134,7 @@ def train_policy(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = (Policy if config.recurrent else Pointwise)(phi.shape[1])
+        policy = (Policy if config.recurrent else PointwisePolicy)(phi.shape[1])
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
     trial = rng.choice(n, min(n, TRIAL * episode.size), replace=False)
 
@@ -148,9 +148,9 @@ def train_policy(
     if warm_start is not None:
         recent = np.asarray(warm_start[: CANDIDATES * budget], np.int64)
         for _ in range(config.imitation if len(warm_start) else 0):
-            rows, wanted = draw_imitation(n, recent[:budget], episode, config.chunks, rng)
-            found = log_likelihood(policy(_rows(phi, rows)), torch.from_numpy(wanted[:, None]))
-            step(-found.mean() / wanted.shape[1])
+            rows, positions = draw_imitation(n, recent[:budget], episode, config.chunks, rng)
+            log_p = log_likelihood(policy(_rows(phi, rows)), torch.from_numpy(positions[:, None]))
+            step(-log_p.mean() / positions.shape[1])
 
     def value() -> float:
         return choose_batch(policy, phi, gains, trial, budget, np.random.default_rng(seed))[1]
@@ -181,16 +181,16 @@ def train_policy(
             if since >= config.patience:
                 break
     policy.load_state_dict(best)
-    return policy, Curve(tuple(rewards), tuple(values))
+    return policy, LearningCurve(tuple(rewards), tuple(values))
 
 
 def draw_chunks(n: int, recent: np.ndarray, size: int, chunks: int, rng: np.random.Generator) -> np.ndarray:
     """(chunks, size) rows without repetition within a chunk; every second chunk among `recent` where they suffice."""
-    known = np.unique(recent)
+    candidates = np.unique(recent)
     return np.stack(
         [
-            rng.choice(known, size, replace=False)
-            if k % 2 and len(known) >= size
+            rng.choice(candidates, size, replace=False)
+            if k % 2 and len(candidates) >= size
             else rng.choice(n, size, replace=False)
             for k in range(chunks)
         ]

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from agent.inner_loop.plan import SURROGATE, Plan
-from agent.inner_loop.surrogate import Curve, ramp_up, train_variant
+from agent.inner_loop.surrogate import VariantCurve, ramp_up, train_variant
 from agent.inner_loop.values import Cost, Group, SurrogateConfig, Variant
 from agent.match_table import MatchTable
 from model.data.dataset import Dataset
@@ -48,7 +48,7 @@ def parts(data: Dataset) -> tuple[Dataset, Dataset, Dataset]:
     return data.subset(range(1, 7)), data.subset(range(7, 11)), data.subset(range(11, 19))
 
 
-def maps(curve: Curve) -> list[float]:
+def maps(curve: VariantCurve) -> list[float]:
     return [table.evaluate().map for table in curve.tables]
 
 
