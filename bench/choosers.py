@@ -45,11 +45,10 @@ def compare(pool: Pool, budget: int, seed: int) -> dict[str, dict[str, float]]:
     rng = np.random.default_rng(seed)
     phi = describe_pool(pool)
     gains = fit_gains(pool, phi, Rows(), 1, rng).model
-    place = {int(image): row for row, image in enumerate(pool.ids)}
 
     def of_strategy(name: str) -> np.ndarray:
         order = strategies.get(name).rank(pool, budget, np.random.default_rng(seed)).order[:budget]
-        return np.array([place[int(image)] for image in order])
+        return pool.rows(order)
 
     weakness = of_strategy("weakness")
 

@@ -13,6 +13,8 @@ from agent.pool.seeding import seed
 SAMPLE = 4096
 """Images of the pool among which cells are sought."""
 
+ROUNDS = 25  # of k-means, at most
+
 TEMPERATURE = 0.1
 """Of the soft assignment: an image whose second cell is further by a tenth of the mean squared distance to the nearest
 cell belongs e^-1 as much to the second as to the first."""
@@ -33,9 +35,7 @@ class Cells:
     columns: np.ndarray
 
     @classmethod
-    def fit(
-        cls, phi: np.ndarray, rng: np.random.Generator, cells: int, columns: Sequence[str] = (), rounds: int = 25
-    ) -> Cells:
+    def fit(cls, phi: np.ndarray, rng: np.random.Generator, cells: int, columns: Sequence[str] = ()) -> Cells:
         """k-means (Lloyd) from a k-means++ seeding, on at most SAMPLE images of phi (n, F).
 
         Where some of the named columns are components of the encoding, only these are compared: what images look like.
@@ -44,21 +44,21 @@ class Cells:
         """
         if len(phi) == 0:
             raise ValueError("the pool has no images to find cells in: fit a gain table only where some are left")
-        seen = [k for k, name in enumerate(columns) if name.startswith(BASIS_COLUMNS)] or range(phi.shape[1])
-        compared = np.array(seen, np.int64)
+        components = [k for k, name in enumerate(columns) if name.startswith(BASIS_COLUMNS)]
+        compared = np.array(components or range(phi.shape[1]), np.int64)
         x = np.asarray(phi[np.linspace(0, len(phi) - 1, min(len(phi), SAMPLE)).round().astype(np.int64)], np.float64)[
             :, compared
         ]
-        drawn = seed(x.astype(np.float32), np.ones(len(x)), False, min(cells, len(x)), rng)
-        centres = np.unique(x[drawn.rows], axis=0)
-        for _ in range(rounds):
+        seeding = seed(x.astype(np.float32), np.ones(len(x)), False, min(cells, len(x)), rng)
+        centres = np.unique(x[seeding.rows], axis=0)
+        for _ in range(ROUNDS):
             nearest = _squared(x, centres).argmin(axis=1)
             members = np.eye(len(centres))[nearest]
-            held = np.maximum(members.sum(axis=0), 1)[:, None]
-            moved = np.where(members.any(axis=0)[:, None], members.T @ x / held, centres)
-            if np.array_equal(moved, centres):
+            sizes = np.maximum(members.sum(axis=0), 1)[:, None]
+            means = np.where(members.any(axis=0)[:, None], members.T @ x / sizes, centres)
+            if np.array_equal(means, centres):
                 break
-            centres = moved
+            centres = means
         return cls(centres, TEMPERATURE * max(float(_squared(x, centres).min(axis=1).mean()), 1e-6), compared)
 
     def share(self, phi: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ class ClassCurves:
     Attributes:
         columns: (C,) int64, where φ holds log(1 + expected boxes), standardised.
         centre, scale: (C,) of these columns, as in `Phi`.
-        known: (C,) boxes that were learned from already.
+        labeled_boxes: (C,) boxes that were learned from already.
         usual: (C,) mean expected boxes of an image of the pool.
         half: (C,) boxes at which a class's AP is one half.
     """
@@ -43,24 +43,18 @@ class ClassCurves:
     columns: np.ndarray
     centre: np.ndarray
     scale: np.ndarray
-    known: np.ndarray
+    labeled_boxes: np.ndarray
     usual: np.ndarray
     half: np.ndarray
 
     @classmethod
-    def of(cls, phi: Phi, expected: np.ndarray, known: np.ndarray, class_ap: np.ndarray) -> ClassCurves:
+    def of(cls, phi: Phi, expected: np.ndarray, labeled_boxes: np.ndarray, class_ap: np.ndarray) -> ClassCurves:
         """For a pool described by `phi`, with (n, C) expected boxes, beside labeled images with (C,) boxes, from which
         the classes reached `class_ap` (C,), -1 where unknown."""
         columns = np.array([k for k, name in enumerate(phi.columns) if name.startswith(EXPECTED)], np.int64)
         usual = expected.mean(axis=0, dtype=np.float64) if len(expected) else np.zeros(len(columns))
-        known = np.asarray(known, np.float64)
-        return cls(columns, phi.centre[columns], phi.scale[columns], known, usual, half_learned(class_ap, known))
-
-    @classmethod
-    def none(cls) -> ClassCurves:
-        """No classes: where nothing is known of boxes."""
-        empty = np.zeros(0)
-        return cls(np.zeros(0, np.int64), empty, empty, empty, empty, empty)
+        boxes = np.asarray(labeled_boxes, np.float64)
+        return cls(columns, phi.centre[columns], phi.scale[columns], boxes, usual, half_learned(class_ap, boxes))
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -71,13 +65,13 @@ class ClassCurves:
         logs = np.asarray(phi, np.float64)[:, self.columns] * (self.scale > 0) / spread + self.centre
         return np.maximum(np.expm1(logs), 0.0)
 
-    def worth(self, boxes: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    def worth(self, boxes: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
         """(E, C) what batches with so many boxes (E, C) add to the AP of each class.
 
-        Concave in the boxes, as GAMMA < 1; 0 without any. `known` (E, C) are the boxes learned from before; left out,
-        what the pool's labeled images hold.
+        Concave in the boxes, as GAMMA < 1; 0 without any. `before` (E, C) are the boxes learned from already; left
+        out, what the pool's labeled images hold.
         """
-        before = self.known if known is None else known
+        before = self.labeled_boxes if before is None else before
         return curve(before + np.maximum(boxes, 0.0), self.half) - curve(before, self.half)
 
 
@@ -86,7 +80,7 @@ def curve(boxes: np.ndarray, half: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + (half / (boxes + 1.0)) ** GAMMA)
 
 
-def half_learned(class_ap: np.ndarray, known: np.ndarray) -> np.ndarray:
+def half_learned(class_ap: np.ndarray, labeled_boxes: np.ndarray) -> np.ndarray:
     """(C,) boxes at which each class reaches AP one half, from the AP (C,) that it has, -1 where unknown, and the boxes
     (C,) that it was learned from.
 
@@ -96,11 +90,11 @@ def half_learned(class_ap: np.ndarray, known: np.ndarray) -> np.ndarray:
     measured = class_ap >= 0
     mean = float(class_ap[measured].mean()) if measured.any() else UNKNOWN_AP
     mean = float(np.clip(mean, LOWEST_AP, HIGHEST_AP))
-    seen = known[measured] if measured.any() else known
+    boxes = labeled_boxes[measured] if measured.any() else labeled_boxes
     low, high = -10.0, 30.0  # of the logarithm of the common half; the mean AP falls with it
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if curve(seen, np.exp(middle)).mean() > mean else (low, middle)
-    share = np.where(measured, HOLDOUT * known / (HOLDOUT * known + BELIEVED), 0.0)
-    ap = np.clip(share * class_ap + (1 - share) * curve(known, np.exp(low)), LOWEST_AP, HIGHEST_AP)
-    return (known + 1.0) * (1.0 / ap - 1.0) ** (1.0 / GAMMA)
+        low, high = (middle, high) if curve(boxes, np.exp(middle)).mean() > mean else (low, middle)
+    share = np.where(measured, HOLDOUT * labeled_boxes / (HOLDOUT * labeled_boxes + BELIEVED), 0.0)
+    ap = np.clip(share * class_ap + (1 - share) * curve(labeled_boxes, np.exp(low)), LOWEST_AP, HIGHEST_AP)
+    return (labeled_boxes + 1.0) * (1.0 / ap - 1.0) ** (1.0 / GAMMA)

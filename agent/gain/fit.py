@@ -15,9 +15,9 @@ from agent.gain.net import GainNet, predict_held_out
 from agent.gain.ranks import spearman
 from agent.gain.rows import BASIS_COLUMNS, Row, Rows
 from agent.gain.table import FEWEST, GainTable
+from agent.pool.ids import rows_of
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
-from model.progress import Report, silent
 
 FOLDS = 5
 TABLE_ROUNDS = 8
@@ -53,9 +53,9 @@ class Fitted:
 
 def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Generator) -> Fitted:
     """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`."""
-    known = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
+    boxes = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    return choose(measured, phi, ClassCurves.of(phi, pool.expected, known, pool.class_ap), rng)
+    return choose(measured, phi, ClassCurves.of(phi, pool.expected, boxes, pool.class_ap), rng)
 
 
 def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:
@@ -65,24 +65,23 @@ def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:
     """
     components = [k for k, name in enumerate(phi.columns) if name.startswith(BASIS_COLUMNS)]
     count = min(len(components), pool.standardised.shape[1])
-    place = {int(image): pool.standardised[k] for k, image in enumerate(pool.ids)}
-    if pool.labeled_ids is not None:
-        place |= {int(image): pool.labeled_standardised[k] for k, image in enumerate(pool.labeled_ids)}
-    changed = []
+    columns = components[:count]
+    images = np.concatenate([np.zeros(0, np.int64), *(row.ids for row in rows)])
+    basis = np.zeros((len(images), len(components)))
+    for ids, encodings in ((pool.ids, pool.standardised), (pool.labeled_ids, pool.labeled_standardised)):
+        if ids is not None:
+            places = rows_of(ids, images)
+            inside = np.flatnonzero(places >= 0)
+            basis[inside, :count] = (encodings[places[inside], :count] - phi.centre[columns]) * phi.scale[columns]
+    described, end = [], 0
     for row in rows:
-        values = row.phi.copy()
-        values[:, components] = 0.0
-        for position, image in enumerate(row.ids.tolist()):
-            if image in place:
-                columns = components[:count]
-                values[position, columns] = (place[image][:count] - phi.centre[columns]) * phi.scale[columns]
-        changed.append(replace(row, phi=values))
-    return Rows(changed)
+        values, start, end = row.phi.copy(), end, end + len(row.ids)
+        values[:, components] = basis[start:end]
+        described.append(replace(row, phi=values))
+    return Rows(described)
 
 
-def choose(
-    rows: Sequence[Row], phi: Phi, classes: ClassCurves, rng: np.random.Generator, report: Report = silent
-) -> Fitted:
+def choose(rows: Sequence[Row], phi: Phi, classes: ClassCurves, rng: np.random.Generator) -> Fitted:
     """Hold rows out of both kinds of model, and fit the kind that predicts them better to all rows.
 
     The net knows nothing but its rows, so it needs NET_FEWEST of them and has to predict better by MARGIN.
@@ -90,7 +89,6 @@ def choose(
     Args:
         rows: under the pool's columns (`Rows.aligned`).
         phi: the pool's descriptions.
-        report: called after each of three steps.
 
     Below FEWEST rows of true labels that have another of their group, rho is nan and the table serves.
     """
@@ -100,14 +98,11 @@ def choose(
     count, groups = _comparable(rows)
     if len(rows) >= FEWEST and count >= FEWEST:
         rho_table = rho_of_table(rows, cells, classes, rng)
-        report(1, 3, rho_table=rho_table)
         rho_net = rho_of_net(rows, rng)
-        report(2, 3, rho_table=rho_table, rho_net=rho_net)
     net = bool(count >= NET_FEWEST and rho_net > rho_table + MARGIN)
     model: GainModel = (
         GainNet.fit(rows, rng) if net else GainTable.on(rows, cells, classes, rng, len(phi.columns), REFITS)
     )
-    report(3, 3)
     rho = rho_net if net else rho_table
     return Fitted(model, "net" if net else "table", rho, interval(rho, count - groups), rho_table, rho_net, sources)
 
@@ -119,8 +114,8 @@ def rho_of_table(
     held_out = folds(rows, rounds, rng)
     predicted = np.zeros(held_out.shape)
     for fold, out in enumerate(held_out):
-        kept = [row for row, gone in zip(rows, out, strict=True) if not gone]
-        table = GainTable.on(kept, cells, classes, rng, rows[0].phi.shape[1], REFITS_HELD_OUT)
+        rest = [row for row, hidden in zip(rows, out, strict=True) if not hidden]
+        table = GainTable.on(rest, cells, classes, rng, rows[0].phi.shape[1], REFITS_HELD_OUT)
         predicted[fold, out] = table.predict([rows[k] for k in np.flatnonzero(out)])
     return held_out_rho(rows, held_out, predicted)
 
@@ -191,6 +186,6 @@ def interval(rho: float, freedom: int) -> tuple[float, float]:
 
 def _comparable(rows: Sequence[Row]) -> tuple[int, int]:
     """Rows of true labels that share their group with another, and how many such groups there are."""
-    told = Counter(row.group for row in rows if row.source != "surrogate")
-    shared = [count for count in told.values() if count > 1]
+    sizes = Counter(row.group for row in rows if row.source != "surrogate")
+    shared = [count for count in sizes.values() if count > 1]
     return sum(shared), len(shared)

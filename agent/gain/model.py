@@ -1,8 +1,7 @@
 """What a batch of images is worth: the interface that the look-up table and the prediction network share.
 
 Both are sums over images followed by a function (deep sets, Zaheer et al., NeurIPS 2017): each image has a code, a
-batch is the sum of its images' codes, and a gain is read off that sum. So a query costs O(B), and adding or removing
-one image O(1).
+batch is the sum of its images' codes, and a gain is read off that sum. So a query costs O(B), and one image more O(1).
 """
 
 from __future__ import annotations
@@ -38,37 +37,4 @@ class GainModel(ABC):
     def estimate(self, batch: np.ndarray) -> tuple[float, float]:
         """(mean, std) of the gain in mAP of one batch, given the descriptions (B, F) of its images."""
         mean, std = self.read(self.codes(batch).sum(axis=0, dtype=np.float64)[None])
-        return float(mean[0]), float(std[0])
-
-    def running(self) -> RunningBatch:
-        """An empty batch to which images are added one at a time."""
-        return RunningBatch(self)
-
-
-class RunningBatch:
-    """A batch that images join and leave; each step costs one code and one reading, whatever the batch's size."""
-
-    def __init__(self, model: GainModel) -> None:
-        self.model = model
-        self.size = 0
-        self._sum: np.ndarray | None = None
-
-    def add(self, image: np.ndarray) -> None:
-        """Take in an image by its description (F,)."""
-        code = self.model.codes(image[None])[0].astype(np.float64)
-        self._sum = code if self._sum is None else self._sum + code
-        self.size += 1
-
-    def remove(self, image: np.ndarray) -> None:
-        """Let go of an image that was added. Raises ValueError on an empty batch."""
-        if self._sum is None or not self.size:
-            raise ValueError("the batch is empty: nothing can be removed from it")
-        self._sum = self._sum - self.model.codes(image[None])[0]
-        self.size -= 1
-
-    def estimate(self) -> tuple[float, float]:
-        """(mean, std) of the gain in mAP of the batch as it stands."""
-        if self._sum is None or not self.size:
-            return 0.0, 0.0
-        mean, std = self.model.read(self._sum[None])
         return float(mean[0]), float(std[0])

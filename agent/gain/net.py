@@ -69,9 +69,9 @@ def predict_held_out(
 ) -> np.ndarray:
     """(S, n) predicted gains of all n rows by S ensembles; the s-th never saw the rows that held_out (S, n) marks."""
     data = _Data(rows)
-    kept = np.repeat(~held_out, members, axis=0)
-    times = np.stack([_resample(seen, rng) for seen in kept])
-    parameters = _train(data, times, kept & (times == 0), rng)
+    allowed = np.repeat(~held_out, members, axis=0)
+    times = np.stack([_resample(mask, rng) for mask in allowed])
+    parameters = _train(data, times, allowed & (times == 0), rng)
     with torch.no_grad():
         gains = data.predict(parameters).numpy().astype(np.float64) * data.unit
     return gains.reshape(len(held_out), members, len(rows)).mean(axis=1)
@@ -102,10 +102,10 @@ class _Data:
         return _gain(parameters, sums / self.scale)
 
 
-def _resample(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _resample(allowed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(n,) how often each row was drawn, from those that may be seen."""
-    rows = np.flatnonzero(seen)
-    return np.bincount(rng.choice(rows, len(rows)), minlength=len(seen)).astype(np.float64)
+    rows = np.flatnonzero(allowed)
+    return np.bincount(rng.choice(rows, len(rows)), minlength=len(allowed)).astype(np.float64)
 
 
 def _train(data: _Data, times: np.ndarray, left_out: np.ndarray, rng: np.random.Generator) -> Parameters:
@@ -114,7 +114,7 @@ def _train(data: _Data, times: np.ndarray, left_out: np.ndarray, rng: np.random.
     optimizer = torch.optim.AdamW(parameters.values(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     learn, judge = data.precisions(times), data.precisions(left_out.astype(np.float64))
     best = torch.full((len(times),), math.inf)
-    kept = {name: value.detach().clone() for name, value in parameters.items()}
+    states = {name: value.detach().clone() for name, value in parameters.items()}
     for step in range(STEPS + 1):
         miss = data.predict(parameters) - data.gains
         if step % LOOK_EVERY == 0:
@@ -123,11 +123,11 @@ def _train(data: _Data, times: np.ndarray, left_out: np.ndarray, rng: np.random.
                 better = loss < best
                 best = torch.where(better, loss, best)
                 for name, value in parameters.items():
-                    kept[name][better] = value[better]
+                    states[name][better] = value[better]
         optimizer.zero_grad()
         torch.einsum("si,sij,sj->", miss, learn, miss).backward()
         optimizer.step()
-    return kept
+    return states
 
 
 def _initial(members: int, width: int, generator: torch.Generator) -> Parameters:

@@ -90,10 +90,6 @@ class Rows(tuple[Row, ...]):
 
     __slots__ = ()
 
-    def append(self, row: Row) -> Rows:
-        """These rows and one more."""
-        return Rows((*self, row))
-
     def renewed(self, cycle: int, measured: Sequence[Row]) -> Rows:
         """The rows of earlier cycles that still count, and those that `cycle` measured."""
         return Rows([row for row in self if 0 < cycle - row.cycle <= KEPT_CYCLES] + list(measured))
@@ -102,9 +98,9 @@ class Rows(tuple[Row, ...]):
         """All rows under the columns of cycle `now`: see `Row.aligned`."""
         return Rows(row.aligned(columns, now) for row in self)
 
-    def aged(self, now: int, half_life: float = HALF_LIFE) -> np.ndarray:
-        """(n,) weights 0.5 ** (age / half_life), age in cycles before `now`."""
-        return 0.5 ** (np.array([now - row.cycle for row in self], np.float64) / half_life)
+    def aged(self, now: int) -> np.ndarray:
+        """(n,) weights 0.5 ** (age / HALF_LIFE), age in cycles before `now`."""
+        return 0.5 ** (np.array([now - row.cycle for row in self], np.float64) / HALF_LIFE)
 
     def save(self, path: Path) -> None:
         """Write one file, whole or not at all: a JSON header, and all rows' ids and phi end to end, as .npz."""
@@ -174,8 +170,8 @@ class Noise:
         source = np.array([row.source for row in rows])
         for name in np.unique(source):
             of_source = source == name
-            told = of_source & ~alone if (of_source & ~alone).any() else of_source
-            own[of_source] += max(0.0, float((scatter - own)[told].mean()))
+            judges = of_source & ~alone if (of_source & ~alone).any() else of_source
+            own[of_source] += max(0.0, float((scatter - own)[judges].mean()))
         own = np.maximum(own, LEAST_ERROR**2)
         control = np.bincount(groups, own) / count
         if len(count) > 1:

@@ -37,7 +37,18 @@ class GainTable(GainModel):
 
     n_c is the sum of the images' shares in cell c. T[c, n] = sum_k W[c, k] min(n, knot_k) with W >= 0, which is
     concave and non-decreasing from T[c, 0] = 0: the tenth similar image teaches less than the first. b_k are the
-    expected boxes of class k, worth is `ClassCurves.worth`, V >= 0.
+    expected boxes of class k. worth is the rise of the class's AP by them (`ClassCurves.worth`), V >= 0.
+
+    With nothing measured, one class that reaches AP 0.5 at 20 boxes and has 5, and images in two cells: the first two
+    look alike, the others lie in the second cell, and two boxes are expected in the last.
+
+        >>> phi = np.array([[0, -1], [0, -1], [0, 1], [np.log(1 + 2), 1]])
+        >>> cells = Cells(centres=np.array([[-1.0], [1.0]]), scale=0.1, columns=np.array([1]))
+        >>> few, usual, half = np.array([5.0]), np.array([0.5]), np.array([20.0])
+        >>> classes = ClassCurves(np.array([0]), np.zeros(1), np.ones(1), few, usual, half)
+        >>> table = GainTable.on([], cells, classes, np.random.default_rng(0), width=2, refits=20)
+        >>> [round(table.estimate(phi[rows])[0], 4) for rows in ([0], [0, 1], [0, 2], [0, 3])]
+        [0.0005, 0.0006, 0.001, 0.0182]
 
     Attributes:
         cells: M of them.
@@ -55,13 +66,6 @@ class GainTable(GainModel):
         self.weights = weights
 
     @classmethod
-    def fit(
-        cls, rows: Sequence[Row], phi_pool: np.ndarray, rng: np.random.Generator, cells: int = 8, refits: int = 20
-    ) -> GainTable:
-        """Fit to measured rows, with cells from phi_pool (n, F) or a sample of it, and nothing known of classes."""
-        return cls.on(rows, Cells.fit(phi_pool, rng, cells), ClassCurves.none(), rng, phi_pool.shape[1], refits)
-
-    @classmethod
     def on(
         cls,
         rows: Sequence[Row],
@@ -73,10 +77,11 @@ class GainTable(GainModel):
     ) -> GainTable:
         """Fit to measured rows of `width` columns on given cells and classes.
 
-        Least squares under the rows' `Noise`, with ridge towards the same concave curve in every cell, the same power
-        law in every class, and w = 0, so that few rows say: spread the batch, and look for boxes of classes that have
-        few, which of a usual batch's gain are SHARE_OF_SPREAD and the rest. The strengths are those of the best
-        leave-one-out log predictive density.
+        Least squares under the rows' `Noise`, with ridge towards the same concave curve in every cell, one V for all
+        classes, and w = 0. So with few rows two things are worth something: boxes, by the power law of the odds of AP
+        (`agent.gain.class_curves`), so most of classes that are not learned yet; and images that differ, which make
+        SHARE_OF_SPREAD of a usual batch's gain. The strengths are the stiffest that predict a row left out as well as
+        the best, by log predictive density and within one standard error.
         A refit resamples the rows and draws what it is pulled to from the ridge's own prior, so that where the rows
         are silent the refits differ by as much as the prior leaves open. Below FEWEST rows that is all there is.
         """
@@ -106,8 +111,8 @@ class GainTable(GainModel):
         """(1, columns) of a measured batch: with the boxes that were known when it was measured."""
         sums = self.codes(row.phi).sum(axis=0, dtype=np.float64)[None]
         names = [row.columns[k].removeprefix(EXPECTED) for k in self.classes.columns]
-        boxes, known = (np.array([[of.get(name, 0.0) for name in names]]) for of in (row.boxes, row.known))
-        return self.design(sums, self.classes.worth(boxes, known))
+        boxes, before = (np.array([[of.get(name, 0.0) for name in names]]) for of in (row.boxes, row.known))
+        return self.design(sums, self.classes.worth(boxes, before))
 
     def _units(self, even: float, size: float) -> np.ndarray:
         """(M * K + C,) what every part is pulled to: a usual batch of `size`, spread evenly over the cells, gains 1."""
@@ -147,12 +152,6 @@ class GainTable(GainModel):
         whole = len(self.cells.centres) * len(self.knots) + len(self.classes)
         return design[:, :whole] @ self.weights[:whole] * self.levels + design[:, whole:] @ self.weights[whole:]
 
-    def table(self, size: int) -> np.ndarray:
-        """(M, size + 1) T in mAP, the mean over the refits, for 0 to `size` images in a cell; w apart."""
-        cells = len(self.cells.centres)
-        weights = self.weights.mean(axis=1)[: cells * len(self.knots)].reshape(cells, -1)
-        return weights @ np.minimum(np.arange(size + 1), self.knots[:, None])
-
 
 class _Fit:
     """Ridge on a design whose columns are scaled so that every coefficient is a share of a typical gain."""
@@ -191,17 +190,17 @@ class _Fit:
         n, ones, covariance = len(self.gains), np.ones(len(self.gains)), noise.covariance()
         prior = np.where(self.free, 0.0, self.level)
         off = self.gains - self.x @ prior
-        found: list[tuple[float, np.ndarray, np.ndarray]] = []
+        fits: list[tuple[float, np.ndarray, np.ndarray]] = []
         for cell, content in product(CELL_SPREADS, CONTENT_SPREADS):
             spread = np.where(self.free, content, cell)
             inverse = np.linalg.inv(covariance + (self.x * spread**2) @ self.x.T)
             # Rasmussen and Williams (2006), eq. 5.10 to 5.12; W >= 0 is left out of account.
             variance = 1.0 / np.diag(inverse)
             density = -0.5 * (np.log(variance) + (inverse @ off) ** 2 * variance)
-            found.append((float(1.0 - np.trace(covariance @ inverse) / n), density, spread))
-        taken, self.spread = _simplest(found)
+            fits.append((float(1.0 - np.trace(covariance @ inverse) / n), density, spread))
+        freedom, self.spread = _simplest(fits)
         fitted = self.x @ self._solve(noise.precision(ones), prior)
-        return (self.gains - fitted) / np.sqrt(max(1.0 - taken, 0.2))
+        return (self.gains - fitted) / np.sqrt(max(1.0 - freedom, 0.2))
 
     def _solve(self, precision: np.ndarray, prior: np.ndarray) -> np.ndarray:
         ridge = self.spread**-2
@@ -224,25 +223,25 @@ class _Fit:
                 continue
             times = np.bincount(self.rng.integers(0, n, n), minlength=n).astype(np.float64)
             out.append(self._solve(self.noise.precision(times), prior) * self.scale)
-        drawn = np.stack(out, axis=1)
+        weights = np.stack(out, axis=1)
         if self.noise is None:  # few draws have not quite the prior's mean, and there is nothing else to go by
-            mean = drawn.mean(axis=1, keepdims=True)
+            mean = weights.mean(axis=1, keepdims=True)
             prior = np.where(self.free, 0.0, self.level)[:, None] * self.scale[:, None]
-            drawn = np.where(self.free[:, None], drawn - mean, drawn * prior / np.where(mean > 0, mean, 1.0))
-        return drawn
+            weights = np.where(self.free[:, None], weights - mean, weights * prior / np.where(mean > 0, mean, 1.0))
+        return weights
 
 
-def _simplest(found: Sequence[tuple[float, np.ndarray, np.ndarray]]) -> tuple[float, np.ndarray]:
-    """Of (freedom taken, (n,) log predictive densities, strengths) the freedom and strengths that take least freedom
-    among those that predict as well as the best, within one standard error of the difference.
+def _simplest(fits: Sequence[tuple[float, np.ndarray, np.ndarray]]) -> tuple[float, np.ndarray]:
+    """(degrees of freedom, strengths) of the stiffest fit among those that predict as well as the best, within one
+    standard error of the difference. A fit is (degrees of freedom, (n,) log predictive densities, strengths).
 
     The one standard error rule of Breiman et al. (1984). The best itself is often the best by luck: with eight rows
     whose noise is half of what batches differ by, it cost a fifth of what the batch that the table starts from gains.
     """
-    best = max((density for _, density, _ in found), key=lambda density: float(density.sum()))
+    best = max((density for _, density, _ in fits), key=lambda density: float(density.sum()))
     near = []
-    for taken, density, spread in found:
+    for freedom, density, spread in fits:
         behind = best - density
         if behind.sum() <= behind.std(ddof=1) * np.sqrt(len(behind)):
-            near.append((taken, spread))
+            near.append((freedom, spread))
     return min(near, key=lambda pair: pair[0])

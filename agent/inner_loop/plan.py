@@ -167,8 +167,7 @@ class Plan:
 
         def row(group: str, ids: tuple[int, ...], gain: float, error: float, source: str) -> Row:
             images = described[group]
-            place = {int(image): k for k, image in enumerate(images.ids)}
-            chosen = [place[image] for image in ids]
+            chosen = images.rows(ids)
             names = [str(name) for name in images.names]
             return Row(
                 np.array(ids, np.int64),

@@ -63,5 +63,4 @@ def _by(pool: Pool, name: str, half: np.ndarray, size: int, rng: np.random.Gener
     """Rows of `half` in a strategy's order."""
     part = pool.take(np.sort(half))
     order = strategies.get(name).rank(part, size, rng).order
-    row = {int(image): k for k, image in enumerate(pool.ids)}
-    return np.array([row[int(image)] for image in order], np.int64)
+    return pool.rows(order)

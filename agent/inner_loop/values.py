@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from agent.pool.ids import rows_of_all
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
 from model.data.dataset import Dataset
@@ -89,16 +91,20 @@ class Described:
     names: np.ndarray
     known: np.ndarray
 
+    def rows(self, ids: Sequence[int]) -> np.ndarray:
+        """(k,) int64, the row of each of these images. Raises KeyError on one that is not described."""
+        return rows_of_all(self.ids, ids)
+
     @classmethod
-    def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, known: Dataset) -> Described:
-        """Rows of a pool that `phi` describes; `known` is what its detector learned from."""
+    def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, labeled: Dataset) -> Described:
+        """Rows of a pool that `phi` describes; `labeled` is what its detector learned from."""
         return cls(
             pool.ids[rows],
             np.asarray(phi.values[rows]),
             np.array(phi.columns),
             pool.expected[rows],
             np.array(pool.names),
-            np.array([known.class_histogram()[name] for name in pool.names], np.float64),
+            np.array([labeled.class_histogram()[name] for name in pool.names], np.float64),
         )
 
 

@@ -11,6 +11,8 @@ SCORE_FLOOR = 0.05
 mean and every sum; 0.05 is the cut of PPAL and the default of torchvision's detectors. With a higher one expected boxes
 say less of the boxes that are there, of rare classes above all (docs/RESULTS.md)."""
 
+ALPHA, BETA = 0.3, 0.2  # of `class_weights`
+
 BOX_COLUMNS = ("max_entropy", "mean_entropy", "weighted_entropy", "least_confidence", "margin", "expected_boxes")
 
 
@@ -29,14 +31,14 @@ def weakness_of(class_ap: np.ndarray) -> np.ndarray:
     return 1.0 - np.clip(np.asarray(class_ap, np.float64), 0.0, 1.0)
 
 
-def class_weights(class_ap: np.ndarray, alpha: float = 0.3, beta: float = 0.2) -> np.ndarray:
-    """(C,) weight of a class's uncertainty, from 1 (AP 1) to 1 + beta (AP 0).
+def class_weights(class_ap: np.ndarray) -> np.ndarray:
+    """(C,) weight of a class's uncertainty, from 1 (AP 1) to 1 + BETA (AP 0).
 
-    w = 1 + alpha * beta * ln((e^(1 / alpha) - 1) * d + 1), with difficulty d = 1 - AP: the formula and the constants
+    w = 1 + ALPHA * BETA * ln((e^(1 / ALPHA) - 1) * d + 1), with difficulty d = 1 - AP: the formula and the constants
     of PPAL's difficulty calibrated uncertainty (Yang et al., CVPR 2024) as its public code has them. PPAL takes d from
     a moving average over its own training; AP on the holdout needs no change to the trainer.
     """
-    return 1.0 + alpha * beta * np.log(np.expm1(1.0 / alpha) * weakness_of(class_ap) + 1.0)
+    return 1.0 + ALPHA * BETA * np.log(np.expm1(1.0 / ALPHA) * weakness_of(class_ap) + 1.0)
 
 
 def describe(detections: Detections) -> np.ndarray:
@@ -49,16 +51,16 @@ def describe(detections: Detections) -> np.ndarray:
         (4 + 2 C,) float64: max_entropy, mean_entropy, least_confidence and margin, as `weigh` explains them; for each
         class the sum of H(p1) over its boxes; for each class the expected boxes, the sum of its scores over the boxes.
     """
-    kept = detections.above(SCORE_FLOOR)
-    p = kept.class_scores.astype(np.float64)
+    boxes = detections.above(SCORE_FLOOR)
+    p = boxes.class_scores.astype(np.float64)
     classes = p.shape[1]
-    if len(kept) == 0:
+    if len(boxes) == 0:
         return np.array([0.0, 0.0, 0.0, 1.0] + [0.0] * 2 * classes)
     entropy = binary_entropy(p).sum(axis=1)
     ranked = np.sort(p, axis=1)
     margin = ranked[:, -1] - ranked[:, -2] if classes > 1 else ranked[:, -1]
-    per_class = np.bincount(kept.class_ids, weights=binary_entropy(kept.scores), minlength=classes)
-    whole = [entropy.max(), entropy.mean(), 1.0 - float(kept.scores.max()), margin.mean()]
+    per_class = np.bincount(boxes.class_ids, weights=binary_entropy(boxes.scores), minlength=classes)
+    whole = [entropy.max(), entropy.mean(), 1.0 - float(boxes.scores.max()), margin.mean()]
     return np.concatenate([whole, per_class, p.sum(axis=0)])
 
 

@@ -37,24 +37,6 @@ class Phi:
     centre: np.ndarray
     scale: np.ndarray
 
-    def of(self, descriptors: np.ndarray, expected: np.ndarray, reduced: np.ndarray) -> np.ndarray:
-        """(k, F) float32, other images in the same space.
-
-        Args:
-            descriptors: (k, K) in the order of `agent.pool.pool.COLUMNS`.
-            expected: (k, C) expected boxes per class.
-            reduced: (k, r) encodings under the pool's `reduction`.
-
-        Raises ValueError where the number of classes is another.
-        """
-        rows = _features(descriptors, expected, reduced)
-        if rows.shape[1] != len(self.columns):
-            raise ValueError(
-                f"images described by {rows.shape[1]} numbers in a space of {len(self.columns)}: give the expected "
-                "boxes of the classes that the pool has"
-            )
-        return _bring(rows, self.centre, self.scale)
-
 
 def describe_pool(pool: Pool) -> Phi:
     """φ of every image of a pool, computed in chunks and kept where the pool keeps its arrays."""

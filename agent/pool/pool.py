@@ -6,7 +6,7 @@ images takes a few hundred megabytes; a larger one comes from `agent.pool.store`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,9 @@ import numpy as np
 
 from agent.pool.descriptors import BOX_COLUMNS, describe, weakness_of, weigh
 from agent.pool.distances import density, density_among, novelty, novelty_among
-from agent.pool.reduction import CHUNK, Reduction, Rows, allocate, chunks
+from agent.pool.ids import rows_of_all
+from agent.pool.reduction import CHUNK, Matrix, Reduction, allocate, chunks
 from model.data.detections import Detections
-from model.detectors.base import Detector, Picture
-from model.progress import Report, silent
 
 COLUMNS = (*BOX_COLUMNS, "novelty", "density", "weakness")
 NOVELTY, DENSITY, WEAKNESS = (COLUMNS.index(name) for name in ("novelty", "density", "weakness"))
@@ -27,6 +26,32 @@ NOVELTY, DENSITY, WEAKNESS = (COLUMNS.index(name) for name in ("novelty", "densi
 @dataclass(frozen=True, eq=False)
 class Pool:
     """Unlabeled candidates.
+
+    Two images, in the first of which the detector found a box, beside one that is labeled:
+
+        >>> box = Detections(
+        ...     xyxy=np.array([[4, 4, 20, 20]], np.float32),
+        ...     scores=np.array([0.9], np.float32),
+        ...     class_ids=np.array([0]),
+        ...     class_scores=np.array([[0.9, 0.2]], np.float32),
+        ...     size=(64, 48),
+        ... )
+        >>> pool = Pool.from_detections(
+        ...     ids=[7, 9],
+        ...     detections=[box, box.above(1.0)],
+        ...     encodings=np.array([[1, 0], [0, 1]]),
+        ...     names=["stop", "yield"],
+        ...     labeled_encodings=np.array([[1, 0]]),
+        ...     class_ap=np.array([0.2, -1]),
+        ... )
+        >>> pool.expected.astype(float).round(2).tolist()  # boxes of each class; none in image 9
+        [[0.9, 0.2], [0.0, 0.0]]
+        >>> [f"{value:.2f}" for value in pool.column("weakness")]  # 0.9 * (1 - 0.2) + 0.2 * 1: AP -1 counts as 0
+        ['0.92', '0.00']
+        >>> [f"{value:.2f}" for value in pool.column("novelty")]  # image 7 looks like the labeled one
+        ['0.00', '2.12']
+        >>> pool.rows([9, 7]).tolist()
+        [1, 0]
 
     Attributes:
         ids: (n,) int64, unique.
@@ -51,12 +76,12 @@ class Pool:
     """
 
     ids: np.ndarray
-    encodings: Rows
+    encodings: Matrix
     descriptors: np.ndarray
     columns: tuple[str, ...]
     expected: np.ndarray
     names: tuple[str, ...]
-    labeled_encodings: Rows
+    labeled_encodings: Matrix
     class_ap: np.ndarray
     reduction: Reduction
     labeled_ids: np.ndarray | None = None
@@ -66,7 +91,7 @@ class Pool:
 
     def __post_init__(self) -> None:
         n, m, classes = len(self.ids), len(self.labeled_encodings), len(self.names)
-        wanted = {
+        shapes = {
             "ids": (n,),
             "encodings": (n, self.encodings.shape[-1]),
             "descriptors": (n, len(self.columns)),
@@ -77,7 +102,7 @@ class Pool:
             "labeled_descriptors": (m, len(self.columns)),
             "labeled_expected": (m, classes),
         }
-        for name, shape in wanted.items():
+        for name, shape in shapes.items():
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(
@@ -96,6 +121,10 @@ class Pool:
         if name not in self.columns:
             raise KeyError(f"descriptor {name!r}: the pool has {', '.join(self.columns)}")
         return self.descriptors[:, self.columns.index(name)]
+
+    def rows(self, ids: np.ndarray | Sequence[int]) -> np.ndarray:
+        """(k,) int64, the row of each of these images. Raises KeyError on an id that the pool has not."""
+        return rows_of_all(self.ids, ids)
 
     @cached_property
     def standardised(self) -> np.ndarray:
@@ -118,53 +147,6 @@ class Pool:
         )
         part.__dict__["standardised"] = self.standardised[rows]  # what the cached property would compute
         return part
-
-    @classmethod
-    def scan(
-        cls,
-        detector: Detector,
-        pictures: Iterable[tuple[int, Picture]],
-        *,
-        labeled_encodings: np.ndarray,
-        class_ap: np.ndarray,
-        on_detections: Callable[[int, Detections], None] | None = None,
-        batch: int = 16,
-        total: int,
-        report: Report = silent,
-    ) -> Pool:
-        """Look at every picture once with `detector`, reading `batch` at a time.
-
-        Args:
-            detector: the serving detector; its names become the pool's.
-            pictures: (image id, picture), `total` of them.
-            labeled_encodings: (m, D), may be empty.
-            class_ap: (C,), -1 where unknown.
-            on_detections: called with each id and all its detections, before they are let go.
-            report: called after every batch.
-
-        Raises:
-            ImageError: a picture cannot be read.
-        """
-        ids: list[int] = []
-
-        def remember() -> Iterator[Picture]:
-            for image_id, picture in pictures:
-                ids.append(image_id)
-                yield picture
-
-        encodings: list[np.ndarray] = []
-
-        def look() -> Iterator[Detections]:
-            for detections, encoding in detector.scan(remember(), batch=batch):
-                if on_detections is not None:
-                    on_detections(ids[len(encodings)], detections)
-                encodings.append(encoding)
-                yield detections
-                if len(encodings) % batch == 0 or len(encodings) == total:
-                    report(len(encodings), total)
-
-        # `ids` and `encodings` fill up while from_detections draws from look()
-        return cls.from_detections(ids, look(), encodings, detector.names, labeled_encodings, class_ap)
 
     @classmethod
     def from_detections(
@@ -206,14 +188,14 @@ class Pool:
     def from_summaries(
         cls,
         ids: Sequence[int] | np.ndarray,
-        summaries: Rows,
-        encodings: Rows,
+        summaries: Matrix,
+        encodings: Matrix,
         names: Sequence[str],
-        labeled_encodings: Rows,
+        labeled_encodings: Matrix,
         class_ap: np.ndarray,
         *,
         labeled_ids: np.ndarray | None = None,
-        labeled_summaries: Rows | None = None,
+        labeled_summaries: Matrix | None = None,
         directory: Path | None = None,
     ) -> Pool:
         """A pool from one row of `agent.pool.descriptors.describe` (n, 4 + 2 C) and one encoding (n, D) per id.
@@ -239,12 +221,12 @@ class Pool:
             labeled_expected=labeled[1],
             directory=directory,
         )
-        x, known = pool.standardised, pool.labeled_standardised
-        descriptors[:, NOVELTY] = novelty(x, known)
+        x, labeled_x = pool.standardised, pool.labeled_standardised
+        descriptors[:, NOVELTY] = novelty(x, labeled_x)
         descriptors[:, DENSITY] = density(x)
         if labeled[0] is not None:
-            labeled[0][:, NOVELTY] = novelty_among(known, x)
-            labeled[0][:, DENSITY] = density_among(known, x)
+            labeled[0][:, NOVELTY] = novelty_among(labeled_x, x)
+            labeled[0][:, DENSITY] = density_among(labeled_x, x)
         return pool
 
 
@@ -257,7 +239,7 @@ def _checked(class_ap: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return np.asarray(class_ap, np.float64)
 
 
-def _weigh_all(summaries: Rows, class_ap: np.ndarray, directory: Path | None) -> tuple[np.ndarray, np.ndarray]:
+def _weigh_all(summaries: Matrix, class_ap: np.ndarray, directory: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """(n, K) descriptors, those that are distances left at 0, and (n, C) expected boxes."""
     descriptors = allocate((len(summaries), len(COLUMNS)), directory)
     expected = allocate((len(summaries), len(class_ap)), directory)
@@ -272,11 +254,11 @@ def _weigh_all(summaries: Rows, class_ap: np.ndarray, directory: Path | None) ->
 def _describe_all(detections: Iterable[Detections], names: Sequence[str]) -> np.ndarray:
     """(n, 4 + 2 C) float32 from detections that are looked at one by one."""
     rows: list[np.ndarray] = []
-    for found in detections:
-        if found.class_scores.shape[1] != len(names):
+    for boxes in detections:
+        if boxes.class_scores.shape[1] != len(names):
             raise ValueError(
-                f"detections of image {len(rows)} of the pool have {found.class_scores.shape[1]} class scores a box, "
+                f"detections of image {len(rows)} of the pool have {boxes.class_scores.shape[1]} class scores a box, "
                 f"for {len(names)} classes: a pool needs the score of every class"
             )
-        rows.append(describe(found).astype(np.float32))
+        rows.append(describe(boxes).astype(np.float32))
     return np.reshape(rows, (len(rows), 4 + 2 * len(names))).astype(np.float32)

@@ -16,7 +16,7 @@ EXPLAINED = 0.995
 SAMPLE = 4096
 
 
-class Rows(Protocol):
+class Matrix(Protocol):
     """A two-dimensional array that is read some rows at a time: an ndarray, or rows of a file."""
 
     @property
@@ -43,9 +43,9 @@ def chunks(count: int, size: int = CHUNK) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def evenly(count: int, wanted: int) -> np.ndarray:
-    """(min(count, wanted),) int64, evenly spaced rows from the first to the last of `count`."""
-    return np.linspace(0, count - 1, min(count, wanted)).round().astype(np.int64)
+def evenly(count: int, size: int) -> np.ndarray:
+    """(min(count, size),) int64, evenly spaced rows from the first to the last of `count`."""
+    return np.linspace(0, count - 1, min(count, size)).round().astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Reduction:
     basis: np.ndarray | None
 
     @classmethod
-    def fit(cls, encodings: Rows, labeled: Rows) -> Reduction:
+    def fit(cls, encodings: Matrix, labeled: Matrix) -> Reduction:
         """The map for a pool (n, D) and its labeled images (m, D), fitted to at most 4,096 evenly spaced rows of each.
 
         At most 32 components are kept: all of them where the rows span no more, so that distances are exact; else as
@@ -95,7 +95,7 @@ class Reduction:
         """k, the number of components."""
         return len(self.mean) if self.basis is None else self.basis.shape[1]
 
-    def apply(self, encodings: Rows, directory: Path | None = None) -> np.ndarray:
+    def apply(self, encodings: Matrix, directory: Path | None = None) -> np.ndarray:
         """(n, k) float32 of encodings (n, D), mapped from a file in `directory` where one is given.
 
         Computed in float64 and then rounded, so that equal encodings stay equal wherever they stand.

@@ -39,7 +39,7 @@ def seed(x: np.ndarray, nearest: np.ndarray, anchored: bool, k: int, rng: np.ran
     A row at distance 0 is drawn only when all are, then uniformly. O(n k D) time, O(n) memory beside x.
     """
     squared = np.square(nearest)
-    taken = np.zeros(len(x), bool)
+    centres = np.zeros(len(x), bool)
     rows, distances, sums = [], [], []
     for turn in range(k):
         first = turn == 0 and not anchored
@@ -49,13 +49,13 @@ def seed(x: np.ndarray, nearest: np.ndarray, anchored: bool, k: int, rng: np.ran
         elif mass[-1] > 0:
             row = int(np.searchsorted(mass / mass[-1], rng.random(), side="right"))
         else:
-            row = int(rng.choice(np.flatnonzero(~taken)))
+            row = int(rng.choice(np.flatnonzero(~centres)))
         rows.append(row)
         distances.append(np.sqrt(squared[row]))
-        fresh = squared_distances(x, x[row])
-        squared = fresh if first else np.minimum(squared, fresh)
+        to_row = squared_distances(x, x[row])
+        squared = to_row if first else np.minimum(squared, to_row)
         sums.append(np.cumsum(squared, dtype=np.float64)[-1] if first else mass[-1])
-        taken[row] = True
+        centres[row] = True
     whole = sums[0] if sums else squared.sum(dtype=np.float64)
     scale = 1.0 / whole if whole > 0 else 0.0
     return Seeding(

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from agent.rounding import rounded
 from agent.simulation.curves import Curves, area, interval, resample
 from agent.simulation.run import Run
 from model.atomic import write_file
@@ -85,19 +86,19 @@ def summarise(curves: Curves) -> dict[str, Any]:
         about: dict[str, Any] = {
             "map": _rounded(curves.mean[k]),
             "map_std": _rounded(curves.maps[k].std(axis=0, ddof=1)) if curves.maps.shape[1] > 1 else None,
-            "area": _number(areas[k]),
+            "area": rounded(areas[k]),
             "area_interval": _pair(interval(draws[:, k])),
-            "area_std": _number(per_seed[k].std(ddof=1)) if per_seed.shape[1] > 1 else None,
+            "area_std": rounded(per_seed[k].std(ddof=1)) if per_seed.shape[1] > 1 else None,
         }
         whole = curves.names.index(AGENT) if AGENT in curves.names and name.startswith(AGENT) else None
         for against, other in (("random", reference), ("best_baseline", best), (AGENT, whole)):
             if other is not None and other != k:
-                about[f"area_over_{against}"] = _number(_ratio(areas[k], areas[other]))
+                about[f"area_over_{against}"] = rounded(_ratio(areas[k], areas[other]))
                 about[f"area_over_{against}_interval"] = _pair(interval(_ratio(draws[:, k], draws[:, other])))
-                about[f"better_than_{against}"] = _number(float(np.mean(draws[:, k] > draws[:, other])))
+                about[f"better_than_{against}"] = rounded(float(np.mean(draws[:, k] > draws[:, other])))
         if reference is not None:
-            about["area_by_boxes_over_random"] = _number(_ratio(by_boxes[k], by_boxes[reference]))
-            about["labels_for_final_of_random"] = _number(curves.needed(curves.mean, reference)[k])
+            about["area_by_boxes_over_random"] = rounded(_ratio(by_boxes[k], by_boxes[reference]))
+            about["labels_for_final_of_random"] = rounded(curves.needed(curves.mean, reference)[k])
             needed = np.array([curves.needed(one, reference)[k] for one in drawn])
             about["labels_for_final_of_random_interval"] = _pair(interval(needed))
         out["strategies"][name] = about
@@ -144,14 +145,9 @@ def _ratio(one: Any, other: Any) -> Any:
     return np.divide(one, other, out=np.full(np.shape(one), np.inf), where=np.asarray(other) > 0)
 
 
-def _number(value: float) -> float | None:
-    """For JSON, which knows no infinity: None is "not within the labels there were"."""
-    return round(float(value), 4) if np.isfinite(value) else None
-
-
 def _pair(values: tuple[float, float]) -> list[float | None]:
-    return [_number(value) for value in values]
+    return [rounded(value) for value in values]
 
 
 def _rounded(values: np.ndarray) -> list[float | None]:
-    return [_number(value) for value in values]
+    return [rounded(value) for value in values]

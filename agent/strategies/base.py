@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from agent.pool.pool import Pool
+from agent.strategies.words import Sentences
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,20 @@ class Strategy(ABC):
 
         A budget above the pool's size means all of it. The same generator state gives the same ranking. Raises
         ValueError on a negative budget.
+
+        Of two images, the second holds a sign of a class with AP 0.2, so that its box counts 0.9 * (1 - 0.2):
+
+            >>> from agent import strategies
+            >>> from model.data.detections import Detections
+            >>> corners, score = np.array([[4, 4, 20, 20]]), np.array([[0.9]])
+            >>> box = Detections(corners, score[0], np.array([0]), score, size=(64, 48))
+            >>> boxes, encodings, labeled = [box.above(1.0), box], np.eye(2), np.zeros((0, 2))
+            >>> pool = Pool.from_detections([7, 9], boxes, encodings, ["stop"], labeled, np.array([0.2]))
+            >>> ranking = strategies.get("weakness").rank(pool, budget=1, rng=np.random.default_rng(0))
+            >>> ranking.order.tolist(), ranking.scores.round(2).tolist()
+            ([9, 7], [0.72, 0.0])
+            >>> ranking.reasons[0]
+            "likely holds one 'stop' object, a class with AP 0.20; weighted by weakness, its boxes count 0.72"
         """
         if budget < 0:
             raise ValueError(f"budget {budget}: give the number of images to label, 0 or more")
@@ -101,30 +116,15 @@ class Pointwise(Strategy):
         pool: Pool,
         budget: int,  # noqa: ARG002  the whole pool is in order, whatever the budget
         rng: np.random.Generator,  # noqa: ARG002  nothing is left to chance
-    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    ) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
         score = self.score(pool)
         rows = descending(pool, score)
-        return rows, score[rows], [self.reason(pool, int(row)) for row in rows]
+        return rows, score[rows], Sentences(len(rows), lambda place: self.reason(pool, int(rows[place])))
 
 
 def descending(pool: Pool, score: np.ndarray) -> np.ndarray:
     """Rows of the pool by falling score; ties as `Pointwise` says."""
     return np.lexsort((pool.ids, -pool.column("novelty"), -score))
-
-
-def nothing_found(pool: Pool, row: int) -> str | None:
-    """The reason of an image in which no box counts; None where one does."""
-    if pool.column("max_entropy")[row] > 0:
-        return None
-    return f"0 boxes found; distance {pool.column('novelty')[row]:.2f} to {centre(pool, 0)}"
-
-
-def centre(pool: Pool, chosen: int) -> str:
-    """What a distance is taken to, in words, once `chosen` images are in the batch."""
-    labeled = len(pool.labeled_encodings) > 0
-    if not labeled and not chosen:
-        return "the pool's mean"
-    return f"the nearest {' or '.join(['labeled'] * labeled + ['chosen'] * bool(chosen))} image"
 
 
 _REGISTRY: dict[str, type[Strategy]] = {}

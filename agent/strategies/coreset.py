@@ -6,7 +6,8 @@ import numpy as np
 
 from agent.pool.distances import squared_distances
 from agent.pool.pool import Pool
-from agent.strategies.base import Strategy, centre, register
+from agent.strategies.base import Arrangement, Strategy, register
+from agent.strategies.words import Sentences, distance
 
 
 @register
@@ -25,26 +26,31 @@ class CoreSet(Strategy):
         pool: Pool,
         budget: int,
         rng: np.random.Generator,  # noqa: ARG002  nothing is left to chance
-    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    ) -> Arrangement:
         x, anchored = pool.standardised, len(pool.labeled_encodings) > 0
         nearest = np.square(pool.column("novelty"))  # to the labeled images, or to the mean where there are none
         rows: list[int] = []
-        picked: list[float] = []
+        squares: list[float] = []  # of distances, each just before its choice
         for turn in range(budget):
             first = turn == 0 and not anchored
             row = int(nearest.argmin() if first else nearest.argmax())
             rows.append(row)
-            picked.append(float(nearest[row]))
-            fresh = squared_distances(x, x[row])
-            nearest = fresh if first else np.minimum(nearest, fresh)
+            squares.append(float(nearest[row]))
+            to_row = squared_distances(x, x[row])
+            nearest = to_row if first else np.minimum(nearest, to_row)
             nearest[row] = -1.0  # below any distance: duplicates of it at 0 still come, it does not
-        reasons = [f"pick {k + 1}: distance {d**0.5:.2f} to {centre(pool, k)}" for k, d in enumerate(picked)]
+        away = np.sqrt(squares)
         if budget and not anchored:
-            reasons[0] = (
-                f"pick 1: nearest to the pool's mean (distance {picked[0] ** 0.5:.2f}), as nothing is labeled yet"
-            )
-            picked[0] = max(float(nearest.max()), 0.0) if budget == 1 else picked[1]
+            squares[0] = max(float(nearest.max()), 0.0) if budget == 1 else squares[1]
         rest = np.setdiff1d(np.arange(len(pool)), rows)
         rest = rest[np.lexsort((pool.ids[rest], -nearest[rest]))]
-        reasons += [f"distance {d:.2f} to {centre(pool, budget)}" for d in np.sqrt(nearest[rest])]
-        return np.concatenate([rows, rest]).astype(np.int64), np.sqrt([*picked, *nearest[rest]]), reasons
+
+        def reason(place: int) -> str:
+            if place >= budget:
+                return distance(pool, float(np.sqrt(nearest[rest[place - budget]])), budget)
+            if place == 0 and not anchored:
+                return f"choice 1: {distance(pool, away[0], 0)}, the smallest one, as nothing is labeled yet"
+            return f"choice {place + 1}: {distance(pool, away[place], place)}, the largest one"
+
+        order = np.concatenate([rows, rest]).astype(np.int64)
+        return Arrangement(order, np.sqrt([*squares, *nearest[rest]]), Sentences(len(pool), reason))

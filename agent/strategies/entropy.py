@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agent.pool.pool import Pool
-from agent.strategies.base import Pointwise, nothing_found, register
+from agent.strategies.base import Pointwise, register
+from agent.strategies.words import nothing_found
 
 
 @register
@@ -23,4 +24,6 @@ class Entropy(Pointwise):
 
     def reason(self, pool: Pool, row: int) -> str:
         mean, largest = pool.column("mean_entropy")[row], pool.column("max_entropy")[row]
-        return nothing_found(pool, row) or f"mean box entropy {mean:.2f} nats (largest {largest:.2f})"
+        return nothing_found(pool, row) or (
+            f"the detector is unsure about its boxes: mean entropy {mean:.2f} nats, largest {largest:.2f}"
+        )

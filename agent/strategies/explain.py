@@ -1,10 +1,9 @@
-"""Why an image stands where it does: its cell of the pool, what is unusual about it, and what it looks like."""
+"""Why an image stands where it does: facts for the record, and a sentence for people."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import overload
 
 import numpy as np
 
@@ -13,9 +12,9 @@ from agent.gain.rows import BASIS_COLUMNS
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
 from agent.pool.reduction import CHUNK
+from agent.strategies.words import Sentences, contents, likeness
 
-SHOWN = 2  # descriptors named in a reason
-UNUSUAL = 0.5  # standard deviations from the pool's mean from which on a descriptor is worth a word
+SHOWN = 2  # descriptors that the record names of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +35,7 @@ class Facts:
     selected: np.ndarray
 
 
-def facts(pool: Pool, phi: Phi, cells: Cells, batch: np.ndarray) -> Facts:
+def facts_of(pool: Pool, phi: Phi, cells: Cells, batch: np.ndarray) -> Facts:
     """Look at every image of the pool once; `batch` holds the rows that were selected."""
     readable = np.array([k for k, name in enumerate(phi.columns) if not name.startswith(BASIS_COLUMNS)])
     unusual = np.empty((len(pool), min(SHOWN, len(readable))), np.int64)
@@ -47,8 +46,8 @@ def facts(pool: Pool, phi: Phi, cells: Cells, batch: np.ndarray) -> Facts:
         unusual[start : start + CHUNK] = readable[order[:, : unusual.shape[1]]]
         cell[start : start + CHUNK] = cells.share(values).argmax(axis=1)
     near = nearest(pool.standardised, pool.labeled_standardised)
-    chosen = nearest(pool.standardised, pool.standardised[batch], own=batch)
-    return Facts(cell, unusual, near, np.where(chosen >= 0, batch[chosen], -1) if len(batch) else chosen)
+    neighbour = nearest(pool.standardised, pool.standardised[batch], own=batch)
+    return Facts(cell, unusual, near, np.where(neighbour >= 0, batch[neighbour], -1) if len(batch) else neighbour)
 
 
 def nearest(x: np.ndarray, references: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
@@ -69,41 +68,19 @@ def nearest(x: np.ndarray, references: np.ndarray, own: np.ndarray | None = None
     return out
 
 
-class Reasons(Sequence[str]):
-    """A sentence for each image in the order of a ranking, made when it is asked for: a million would fill memory."""
+def reasons(pool: Pool, facts: Facts, rows: np.ndarray, own: Sequence[str]) -> Sentences:
+    """A sentence for each image in the order of a ranking, by `rows`: what it likely holds, how far it is like what is
+    labeled, and in `own` what the strategy says of it."""
+    novelty = pool.column("novelty")
+    first, third = np.quantile(novelty, [0.25, 0.75]) if len(pool) else (0.0, 0.0)
 
-    def __init__(self, pool: Pool, phi: Phi, known: Facts, rows: np.ndarray, heads: Sequence[str]) -> None:
-        """heads: how each sentence begins, in the order of `rows`."""
-        self._pool, self._phi, self._facts, self._rows, self._heads = pool, phi, known, rows, heads
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        if isinstance(place, slice):
-            return tuple(self[k] for k in range(*place.indices(len(self))))
-        row = int(self._rows[place])
-        words = [self._heads[place], f"cell {self._facts.cells[row]}", *self.unusual(row)]
-        if self._facts.labeled[row] >= 0 and self._pool.labeled_ids is not None:
-            words.append(f"most like labeled task {self._pool.labeled_ids[self._facts.labeled[row]]}")
-        if self._facts.selected[row] >= 0:
-            words.append(f"in the batch most like task {self._pool.ids[self._facts.selected[row]]}")
+    def sentence(place: int) -> str:
+        row, near = int(rows[place]), facts.labeled[rows[place]]
+        what = contents(pool, row)
+        words = [what, "nothing is labeled yet", own[place].removeprefix(f"{what}; ")]
+        if near >= 0:
+            task = int(pool.labeled_ids[near]) if pool.labeled_ids is not None else None
+            words[1] = likeness(float(novelty[row]), (first, third), task)
         return "; ".join(words)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]  # compared by content
-
-    def unusual(self, row: int) -> list[str]:
-        """The image's most unusual descriptors in words, those that are unusual at all."""
-        values = np.asarray(self._phi.values[row])
-        return [
-            f"{self._phi.columns[k].replace('_', ' ')} {values[k]:+.1f} sd"
-            for k in self._facts.unusual[row]
-            if abs(values[k]) >= UNUSUAL
-        ]
+    return Sentences(len(rows), sentence)

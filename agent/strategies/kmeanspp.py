@@ -6,7 +6,8 @@ import numpy as np
 
 from agent.pool.pool import Pool
 from agent.pool.seeding import seed
-from agent.strategies.base import Strategy, centre, register
+from agent.strategies.base import Arrangement, Strategy, register
+from agent.strategies.words import Sentences, distance
 
 
 @register
@@ -20,17 +21,19 @@ class KMeansPlusPlus(Strategy):
 
     name = "kmeanspp"
 
-    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> Arrangement:
         anchored = len(pool.labeled_encodings) > 0
         draw = seed(pool.standardised, pool.column("novelty"), anchored, budget, rng)
-        reasons = [
-            f"pick {k + 1}: distance {d:.2f} to {centre(pool, k)}, with {share:.0%} of the pool's spread uncovered"
-            for k, (d, share) in enumerate(zip(draw.distances, draw.uncovered, strict=True))
-        ]
-        if budget and not anchored:
-            reasons[0] = f"pick 1: drawn at random among {len(pool)} images, as nothing is labeled yet"
         rest = np.setdiff1d(np.arange(len(pool)), draw.rows)
         rest = rest[np.lexsort((pool.ids[rest], -draw.remaining[rest]))]
-        reasons += [f"distance {d:.2f} to {centre(pool, budget)}" for d in draw.left[rest]]
+
+        def reason(place: int) -> str:
+            if place >= budget:
+                return distance(pool, float(draw.left[rest[place - budget]]), budget)
+            if place == 0 and not anchored:
+                return f"choice 1: drawn by chance among {len(pool)} images, as nothing is labeled yet"
+            away, share = distance(pool, float(draw.distances[place]), place), draw.uncovered[place]
+            return f"choice {place + 1}: {away}, while {share:.0%} of the differences in the pool were not covered"
+
         scores = np.concatenate([draw.uncovered, draw.remaining[rest]])
-        return np.concatenate([draw.rows, rest]), scores, reasons
+        return Arrangement(np.concatenate([draw.rows, rest]), scores, Sentences(len(pool), reason))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agent.pool.pool import Pool
-from agent.strategies.base import Pointwise, nothing_found, register
+from agent.strategies.base import Pointwise, register
+from agent.strategies.words import nothing_found
 
 
 @register
@@ -19,4 +20,4 @@ class LeastConfidence(Pointwise):
 
     def reason(self, pool: Pool, row: int) -> str:
         best = 1 - pool.column("least_confidence")[row]
-        return nothing_found(pool, row) or f"even its surest box scores only {best:.2f}"
+        return nothing_found(pool, row) or f"the detector is not sure of any box: the best one scores {best:.2f}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agent.pool.pool import Pool
-from agent.strategies.base import Pointwise, nothing_found, register
+from agent.strategies.base import Pointwise, register
+from agent.strategies.words import nothing_found
 
 
 @register
@@ -22,4 +23,6 @@ class Margin(Pointwise):
 
     def reason(self, pool: Pool, row: int) -> str:
         margin = pool.column("margin")[row]
-        return nothing_found(pool, row) or f"the best two classes of a box are {margin:.2f} apart on average"
+        return nothing_found(pool, row) or (
+            f"the detector hesitates between classes: the scores of a box's best two are {margin:.2f} apart on average"
+        )

@@ -17,14 +17,16 @@ from agent.gain.cells import Cells
 from agent.gain.rows import Row, Rows
 from agent.pool.phi import Phi, describe_pool
 from agent.pool.pool import Pool
+from agent.rounding import rounded
 from agent.strategies.base import Arrangement, Ranking, Strategy, get, register
-from agent.strategies.explain import Facts, Reasons, facts
+from agent.strategies.explain import Facts, facts_of, reasons
+from agent.strategies.words import Sentences
 from model.progress import Report, silent
 
 if TYPE_CHECKING:
     from agent.gain.fit import Fitted
     from agent.policy.policy import RankedRows
-    from agent.policy.reinforce import Curve, ReinforceConfig
+    from agent.policy.reinforce import LearningCurve, ReinforceConfig
 
 BASELINES = ("random", "least_confidence", "margin", "entropy", "coreset", "kmeanspp", "weakness", "two_stage")
 
@@ -37,7 +39,7 @@ UNTRUSTED = "weakness"
 
 SHUFFLES = 3  # passes over the pool that an image's score is the mean of
 EXPLAINED = 10_000  # tasks, the first of the order, that the record says everything of
-CELLS = 8  # that images are told apart by in reasons
+CELLS = 8  # of the record
 
 
 @dataclass(frozen=True)
@@ -80,31 +82,30 @@ class Mgral(Strategy):
             return self._baseline(pool, phi, budget, get(UNTRUSTED).rank(pool, budget, rng), why, {})
         fitted = fit_gains(pool, phi, self.rows, self.cycle, rng)
         baselines = {name: get(name).rank(pool, budget, rng) for name in BASELINES}
-        row_of = {int(image): row for row, image in enumerate(pool.ids)}
-        batches = {name: np.array([row_of[int(k)] for k in r.order[:budget]]) for name, r in baselines.items()}
-        drawn = {name: _draws(fitted, phi, batch) for name, batch in batches.items()}
+        batches = {name: pool.rows(ranking.order[:budget]) for name, ranking in baselines.items()}
+        draws = {name: _draws(fitted, phi, batch) for name, batch in batches.items()}
         record = _about(fitted)
-        judged = f"rho {fitted.rho:.2f}" if fitted.rho == fitted.rho else "rho unknown"
-        known = f"{judged} over {len(self.rows)} measured batches"
+        rho = "rho unknown" if math.isnan(fitted.rho) else f"rho {fitted.rho:.2f}"
+        evidence = f"{rho} over {len(self.rows)} measured batches"
         if self.config.never_worse and fitted.rho_interval[1] < TRUSTED_RHO:  # false where rho is unknown
-            record["gains"] = _gains(drawn)
-            why = f"the gain {fitted.name} is not to be believed ({known}, {TRUSTED_RHO} wanted): {UNTRUSTED} orders"
+            record["gains"] = _gains(draws)
+            why = f"the gain {fitted.name} is not to be believed ({evidence}, {TRUSTED_RHO} wanted): {UNTRUSTED} orders"
             return self._baseline(pool, phi, budget, baselines[UNTRUSTED], why, record)
 
-        best = max(BASELINES, key=lambda name: float(drawn[name].mean()))
+        best = max(BASELINES, key=lambda name: float(draws[name].mean()))
         ranked = self._chosen(phi, fitted, budget, batches[best], int(rng.integers(2**31)), record)
-        drawn[self.name] = _draws(fitted, phi, ranked.batch)
+        draws[self.name] = _draws(fitted, phi, ranked.batch)
         better = _draws(fitted, phi, ranked.batch, relative=True) - _draws(fitted, phi, batches[best], relative=True)
-        record["gains"] = _gains(drawn)
-        gained = record["gains"][self.name]
+        record["gains"] = _gains(draws)
+        gain, error = record["gains"][self.name]
         margin = float(better.mean() - KAPPA * better.std(ddof=1))
-        told = f"mgral {gained[0]:+.4f} ± {gained[1]:.4f} mAP, {best} {record['gains'][best][0]:+.4f}, {known}"
+        figures = f"mgral {gain:+.4f} ± {error:.4f} mAP, {best} {record['gains'][best][0]:+.4f}, {evidence}"
         if self.config.never_worse and margin < 0:
-            why = f"{best} orders, because the agent's batch is not surely better: {told}"
+            why = f"{best} orders, because the agent's batch is not surely better: {figures}"
             return self._baseline(pool, phi, budget, baselines[best], why, record)
-        record |= {"chosen": self.name, "why": f"the agent orders: {told}"}
-        heads = _heads(fitted, phi, ranked.order, ranked.batch)
-        return self._explained(pool, phi, ranked.order, ranked.scores, heads, ranked.batch, record)
+        record |= {"chosen": self.name, "why": f"the agent orders: {figures}"}
+        own = _choices(fitted, phi, ranked.order, ranked.batch)
+        return self._explained(pool, phi, ranked.order, ranked.scores, own, ranked.batch, record)
 
     def _chosen(
         self, phi: Phi, fitted: Fitted, budget: int, warm_start: np.ndarray, seed: int, record: dict[str, Any]
@@ -123,8 +124,7 @@ class Mgral(Strategy):
     def _baseline(
         self, pool: Pool, phi: Phi, budget: int, ranking: Ranking, why: str, record: dict[str, Any]
     ) -> Arrangement:
-        row_of = {int(image): row for row, image in enumerate(pool.ids)}
-        order = np.array([row_of[int(image)] for image in ranking.order], np.int64)
+        order = pool.rows(ranking.order)
         record = record | {"chosen": ranking.strategy, "why": why}
         return self._explained(pool, phi, order, ranking.scores, ranking.reasons, order[:budget], record)
 
@@ -134,14 +134,14 @@ class Mgral(Strategy):
         phi: Phi,
         order: np.ndarray,
         scores: np.ndarray,
-        heads: Sequence[str],
+        own: Sequence[str],
         batch: np.ndarray,
         record: dict[str, Any],
     ) -> Arrangement:
         cells = Cells.fit(phi.values, np.random.default_rng(0), CELLS, phi.columns)
-        known = facts(pool, phi, cells, batch)
-        record["tasks"] = _tasks(pool, phi, known, order[:EXPLAINED])
-        return Arrangement(order, scores, Reasons(pool, phi, known, order, heads), record)
+        facts = facts_of(pool, phi, cells, batch)
+        record["tasks"] = _tasks(pool, phi, facts, order[:EXPLAINED])
+        return Arrangement(order, scores, reasons(pool, facts, order, own), record)
 
 
 def _draws(fitted: Fitted, phi: Phi, batch: np.ndarray, *, relative: bool = False) -> np.ndarray:
@@ -150,61 +150,51 @@ def _draws(fitted: Fitted, phi: Phi, batch: np.ndarray, *, relative: bool = Fals
     return (fitted.model.relative(sums) if relative else fitted.model.draws(sums))[0]
 
 
-def _gains(drawn: dict[str, np.ndarray]) -> dict[str, list[float]]:
-    return {name: [round(float(d.mean()), 5), round(float(d.std(ddof=1)), 5)] for name, d in drawn.items()}
+def _gains(draws: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    return {name: [round(float(d.mean()), 5), round(float(d.std(ddof=1)), 5)] for name, d in draws.items()}
 
 
 def _about(fitted: Fitted) -> dict[str, Any]:
-    def number(value: float) -> float | None:
-        return None if math.isnan(value) else round(float(value), 4)
-
     return {
         "model": fitted.name,
-        "rho": number(fitted.rho),
-        "rho_interval": [number(edge) for edge in fitted.rho_interval],
-        "rho_table": number(fitted.rho_table),
-        "rho_net": number(fitted.rho_net),
+        "rho": rounded(fitted.rho),
+        "rho_interval": [rounded(edge) for edge in fitted.rho_interval],
+        "rho_table": rounded(fitted.rho_table),
+        "rho_net": rounded(fitted.rho_net),
         "rows": fitted.sources,
     }
 
 
-def _curve(curve: Curve) -> list[list[float]]:
+def _curve(curve: LearningCurve) -> list[list[float]]:
     return [[update, round(float(value), 6)] for update, value in curve.values]
 
 
-def _heads(fitted: Fitted, phi: Phi, order: np.ndarray, batch: np.ndarray) -> Sequence[str]:
-    """What each image is told first: what it adds to those before it, or its place behind the batch."""
+def _choices(fitted: Fitted, phi: Phi, order: np.ndarray, batch: np.ndarray) -> Sentences:
+    """What each image of the batch adds to those before it, and the places of the rest."""
     codes = fitted.model.codes(np.asarray(phi.values[batch])).astype(np.float64)
-    means = fitted.model.read(np.cumsum(codes, axis=0))[0]
-    added = np.diff(means, prepend=0.0)
-    within = [f"pick {k + 1}: adds {gain:+.5f} mAP to the picks before it" for k, gain in enumerate(added)]
-    return _Heads(within, len(order))
+    added = np.diff(fitted.model.read(np.cumsum(codes, axis=0))[0], prepend=0.0)
+
+    def sentence(place: int) -> str:
+        if place >= len(batch):
+            return f"place {place + 1} by the agent's score"
+        if place == 0:
+            return f"the first choice, which adds {added[0]:+.5f} mAP"
+        return f"adds {added[place]:+.5f} mAP to the choices before it"
+
+    return Sentences(len(order), sentence)
 
 
-class _Heads(Sequence[str]):
-    """The batch's own words, then "place k" for the rest, made when asked for."""
-
-    def __init__(self, within: list[str], size: int) -> None:
-        self._within, self._size = within, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._within[place] if place < len(self._within) else f"place {place + 1} by the agent's score"
-
-
-def _tasks(pool: Pool, phi: Phi, known: Facts, rows: np.ndarray) -> list[dict[str, Any]]:
+def _tasks(pool: Pool, phi: Phi, facts: Facts, rows: np.ndarray) -> list[dict[str, Any]]:
     """What the record says of each of the first tasks of the order."""
     return [
         {
             "task": int(pool.ids[row]),
-            "cell": int(known.cells[row]),
-            "descriptors": {phi.columns[k]: round(float(phi.values[row, k]), 2) for k in known.unusual[row].tolist()},
-            "nearest_labeled": int(pool.labeled_ids[known.labeled[row]])
-            if pool.labeled_ids is not None and known.labeled[row] >= 0
+            "cell": int(facts.cells[row]),
+            "descriptors": {phi.columns[k]: round(float(phi.values[row, k]), 2) for k in facts.unusual[row].tolist()},
+            "nearest_labeled": int(pool.labeled_ids[facts.labeled[row]])
+            if pool.labeled_ids is not None and facts.labeled[row] >= 0
             else None,
-            "nearest_selected": int(pool.ids[known.selected[row]]) if known.selected[row] >= 0 else None,
+            "nearest_selected": int(pool.ids[facts.selected[row]]) if facts.selected[row] >= 0 else None,
         }
         for row in rows
     ]

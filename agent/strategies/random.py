@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from agent.pool.pool import Pool
-from agent.strategies.base import Strategy, register
+from agent.strategies.base import Arrangement, Strategy, register
+from agent.strategies.words import Sentences
 
 
 @register
@@ -19,7 +20,9 @@ class Random(Strategy):
         pool: Pool,
         budget: int,  # noqa: ARG002  the whole pool is in order, whatever the budget
         rng: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    ) -> Arrangement:
         draws = rng.random(len(pool))
         rows = np.argsort(-draws)
-        return rows, draws[rows], [f"drawn at random (draw {draw:.3f})" for draw in draws[rows]]
+        scores = draws[rows]
+        reasons = Sentences(len(rows), lambda place: f"drawn by chance: its number is {scores[place]:.3f}")
+        return Arrangement(rows, scores, reasons)

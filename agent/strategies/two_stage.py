@@ -6,7 +6,8 @@ import numpy as np
 
 from agent.pool.pool import Pool
 from agent.pool.seeding import seed
-from agent.strategies.base import Strategy, centre, descending, register
+from agent.strategies.base import Arrangement, Strategy, descending, register
+from agent.strategies.words import NOTHING, Sentences, distance
 
 EXPANSION = 4
 
@@ -29,7 +30,7 @@ class TwoStage(Strategy):
 
     name = "two_stage"
 
-    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def arrange(self, pool: Pool, budget: int, rng: np.random.Generator) -> Arrangement:
         entropy = pool.column("weighted_entropy").astype(np.float64)
         ranked = descending(pool, entropy)
         place = np.empty(len(pool), np.int64)
@@ -40,9 +41,14 @@ class TwoStage(Strategy):
         batch = candidates[draw.rows]
         rest = ranked[~np.isin(ranked, batch)]
         rows = np.concatenate([batch, rest])
-        reasons = [f"class-weighted entropy {entropy[row]:.2f} (place {place[row]} of {len(pool)})" for row in rows]
-        for k in range(budget):
-            reasons[k] += f"; distance {draw.distances[k]:.2f} to {centre(pool, k)}"
+
+        def reason(k: int) -> str:
+            row = rows[k]
+            head = "the detector is unsure about its boxes:" if entropy[row] > 0 else f"{NOTHING};"
+            words = f"{head} class-weighted entropy {entropy[row]:.2f} nats, place {place[row]} of {len(pool)}"
+            return f"{words}; {distance(pool, draw.distances[k], k)}" if k < budget else words
+
         highest = entropy.max()
         below = entropy[rest] / highest if highest > 0 else np.zeros(len(rest))
-        return rows, np.concatenate([1 + draw.uncovered, below]), reasons
+        scores = np.concatenate([1 + draw.uncovered, below])
+        return Arrangement(rows, scores, Sentences(len(pool), reason))

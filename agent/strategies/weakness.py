@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from agent.pool.descriptors import weakness_of
 from agent.pool.pool import Pool
-from agent.strategies.base import Pointwise, nothing_found, register
+from agent.strategies.base import Pointwise, register
+from agent.strategies.words import contents, nothing_found
 
 
 @register
@@ -23,9 +23,5 @@ class Weakness(Pointwise):
         return pool.column("weakness")
 
     def reason(self, pool: Pool, row: int) -> str:
-        if empty := nothing_found(pool, row):
-            return empty
-        worst = int(np.argmax(pool.expected[row] * weakness_of(pool.class_ap)))
-        ap = pool.class_ap[worst]
-        known = f"AP {ap:.2f}" if ap >= 0 else "AP not measured yet"
-        return f"weak class '{pool.names[worst]}' ({known}): {pool.expected[row, worst]:.1f} expected boxes"
+        score = pool.column("weakness")[row]
+        return nothing_found(pool, row) or (f"{contents(pool, row)}; weighted by weakness, its boxes count {score:.2f}")

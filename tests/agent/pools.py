@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from agent.pool.pool import Pool
+from model.data.dataset import LabeledImage
 from model.data.detections import Detections
+from model.detectors.base import Detector
 
 
 def found(class_scores: Sequence[Sequence[float]] | np.ndarray, classes: int | None = None) -> Detections:
@@ -38,6 +40,13 @@ def pool_of(
         np.asarray(labeled, np.float32),
         np.asarray(class_ap),
     )
+
+
+def scan(detector: Detector, images: Sequence[LabeledImage], labeled: Sequence[LabeledImage], ap: np.ndarray) -> Pool:
+    """The pool of these images as a detector sees them, beside the labeled ones."""
+    detections, encodings = zip(*detector.scan([image.path for image in images]), strict=True)
+    ids, labeled_encodings = [image.id for image in images], detector.encode([image.path for image in labeled])
+    return Pool.from_detections(ids, detections, encodings, detector.names, labeled_encodings, ap)
 
 
 def random_pool(n: int, *, labeled: int = 6, classes: int = 4, width: int = 8, boxes: int = 4, seed: int = 0) -> Pool:

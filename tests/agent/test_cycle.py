@@ -26,6 +26,7 @@ from model.evaluate import Metrics
 from model.progress import Watch, silent
 from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
+from tests.agent.pools import scan
 
 SIZE = 64
 
@@ -233,13 +234,7 @@ def test_the_inner_loop_takes_up_where_it_was_left(tmp_path: Path, detector: Det
     config = replace(QUICK, strategy="mgral", plan=plan, seconds=1000.0)
     learned = learn(folder, store, store.list()[0], detector, labeled, config.fit, watch([]))
     paths = {image.id: image.path for image in scenes.images}
-    pool = Pool.scan(
-        learned.detector,
-        [(image.id, image.path) for image in scenes.images[30:]],
-        labeled_encodings=learned.detector.encode([image.path for image in labeled.images]),
-        class_ap=np.full(len(scenes.names), -1.0),
-        total=10,
-    )
+    pool = scan(learned.detector, scenes.images[30:], labeled.images, np.full(len(scenes.names), -1.0))
 
     def fetch(ids: list[int]) -> list[tuple[int, bytes]]:
         return [(image, paths[image].read_bytes()) for image in ids]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from agent.gain.cells import Cells
-from agent.gain.class_curves import ClassCurves
 from agent.gain.fit import choose, folds, held_out_rho, interval, rho_of_net, rho_of_table
 from agent.gain.net import GainNet
 from agent.gain.rows import Rows
 from agent.gain.table import GainTable
+from tests.agent.gain.tables import no_classes
 from tests.agent.gain.test_gain_worlds import World, concave, world
 
 
@@ -24,9 +24,7 @@ def noise(count: int) -> Iterator[tuple[World, Rows, np.random.Generator]]:
 
 
 def test_noise_has_no_correlation_by_the_table() -> None:
-    rhos = [
-        rho_of_table(rows, Cells.fit(w.phi, rng, 4), ClassCurves.none(), rng, rounds=2) for w, rows, rng in noise(40)
-    ]
+    rhos = [rho_of_table(rows, Cells.fit(w.phi, rng, 4), no_classes(), rng, rounds=2) for w, rows, rng in noise(40)]
     assert abs(np.mean(rhos)) < 0.08
 
 
@@ -55,7 +53,7 @@ def test_a_level_learned_from_the_rest_gives_nothing() -> None:
 def test_a_planted_signal_is_seen_and_both_are_compared() -> None:
     rng = np.random.default_rng(0)
     w = world(rng)
-    fitted = choose(w.measure(24, concave(w, rng), 0.0005, rng), w.described(), ClassCurves.none(), rng)
+    fitted = choose(w.measure(24, concave(w, rng), 0.0005, rng), w.described(), no_classes(), rng)
     assert fitted.rho_table > 0.7
     assert fitted.rho == (fitted.rho_table if fitted.name == "table" else fitted.rho_net)
     assert fitted.name == "table"  # 24 rows are too few for the net
@@ -69,7 +67,7 @@ def test_pseudo_labels_are_not_judged_by() -> None:
     rng = np.random.default_rng(3)
     w = world(rng)
     rows = [replace(row, source="surrogate") for row in w.measure(24, concave(w, rng), 0.0005, rng)]
-    fitted = choose(rows, w.described(), ClassCurves.none(), rng)
+    fitted = choose(rows, w.described(), no_classes(), rng)
     assert np.isnan(fitted.rho)
     assert fitted.name == "table"
     out = folds([*rows, w.row(w.batch(rng), 0.0, group="b"), w.row(w.batch(rng), 0.1, group="b")], 2, rng)
@@ -80,11 +78,11 @@ def test_pseudo_labels_are_not_judged_by() -> None:
 def test_few_rows_are_not_judged() -> None:
     rng = np.random.default_rng(1)
     w = world(rng)
-    fitted = choose(w.measure(4, concave(w, rng), 0.001, rng), w.described(), ClassCurves.none(), rng)
+    fitted = choose(w.measure(4, concave(w, rng), 0.001, rng), w.described(), no_classes(), rng)
     assert fitted.name == "table"
     assert np.isnan([fitted.rho, *fitted.rho_interval, fitted.rho_table, fitted.rho_net]).all()
     alone = [w.row(w.batch(rng), 0.01 * k, 0.001, f"g{k}") for k in range(8)]
-    assert np.isnan(choose(alone, w.described(), ClassCurves.none(), rng).rho)
+    assert np.isnan(choose(alone, w.described(), no_classes(), rng).rho)
 
 
 def test_folds_hold_out_pairs_of_a_group() -> None:

@@ -19,11 +19,11 @@ def row(gain: float = 0.01, *, group: str = "a", cycle: int = 3, error: float = 
 
 def test_age_weights() -> None:
     rows = Rows([row(cycle=4), row(cycle=3), row(cycle=0)])
-    np.testing.assert_allclose(rows.aged(4, 2.0), [1, 0.5**0.5, 0.25])
+    np.testing.assert_allclose(rows.aged(4), [1, 0.5**0.5, 0.25])
 
 
 def test_aligned_by_name() -> None:
-    old, new = Rows().append(row(cycle=3)).append(row(cycle=4)).aligned(("component_0", "boxes_of_bus", "novelty"), 4)
+    old, new = Rows([row(cycle=3), row(cycle=4)]).aligned(("component_0", "boxes_of_bus", "novelty"), 4)
     assert old.columns == new.columns == ("component_0", "boxes_of_bus", "novelty")
     assert old.phi.tolist() == [[0, 0, 1], [0, 0, 3], [0, 0, 5]]  # components had another basis then
     assert new.phi.tolist() == [[2, 0, 1], [4, 0, 3], [6, 0, 5]]

@@ -12,13 +12,13 @@ from agent.inner_loop import surrogate
 from agent.inner_loop.plan import Group, Plan, SurrogateConfig, has_result, result_file, run_variant
 from agent.inner_loop.planning import Hindsight, PlanConfig, cost, look_back, make_plan
 from agent.match_table import MatchTable
-from agent.pool.pool import Pool
 from model.data.dataset import Dataset, in_holdout
 from model.detectors.base import FitConfig
 from model.detectors.network import NetworkDetector
 from model.detectors.yolo import YoloDetector
 from model.evaluate import evaluate
 from model.progress import silent
+from tests.agent.pools import scan
 from tests.model.made import SIDE, squares
 
 TRAINING = SurrogateConfig(steps=2, every=2, batch=4, confidence=0.01)
@@ -45,13 +45,7 @@ def plan_of(data: Dataset, detector: NetworkDetector, folder: Path) -> Plan:
     (folder / "images").mkdir(parents=True)
     for image in labeled.images:
         (folder / "images" / image.path.name).write_bytes(image.path.read_bytes())
-    pool = Pool.scan(
-        detector,
-        [(image.id, image.path) for image in unlabeled.images],
-        labeled_encodings=detector.encode([image.path for image in labeled.images]),
-        class_ap=np.array([0.5, 0.1]),
-        total=len(unlabeled),
-    )
+    pool = scan(detector, unlabeled.images, labeled.images, np.array([0.5, 0.1]))
     paths = {image.id: image.path for image in data.images}
 
     def fetch(ids: list[int]) -> list[tuple[int, bytes]]:

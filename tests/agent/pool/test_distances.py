@@ -41,13 +41,15 @@ def test_novelty_of_a_labeled_duplicate_is_exactly_zero() -> None:
 
 
 @pytest.mark.parametrize(("n", "neighbours", "references"), [(30, 10, 100), (30, 3, 12), (8, 10, 100), (2, 10, 100)])
-def test_density_equals_brute_force(n: int, neighbours: int, references: int) -> None:
+def test_density_equals_brute_force(n: int, neighbours: int, references: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "NEIGHBOURS", neighbours)
+    monkeypatch.setattr(distances, "REFERENCES", references)
     x = np.random.default_rng(4).normal(size=(n, 5)).astype(np.float32)
     rows = np.linspace(0, n - 1, min(n, references)).round().astype(int)
     far = brute(x, x[rows])
     far[rows, np.arange(len(rows))] = np.inf  # no image is its own neighbour
     expected = np.sort(far, axis=1)[:, : min(neighbours, len(rows) - 1)].mean(axis=1)
-    np.testing.assert_allclose(density(x, neighbours, references), expected, rtol=1e-5)
+    np.testing.assert_allclose(density(x), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n", [0, 1])
@@ -57,9 +59,10 @@ def test_density_without_neighbours_is_zero(n: int) -> None:
 
 def test_density_needs_no_square_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distances, "CHUNK", 2048)
+    monkeypatch.setattr(distances, "REFERENCES", 512)
     x = np.random.default_rng(5).normal(size=(20_000, 4)).astype(np.float32)
     tracemalloc.start()
-    density(x, references=512)
+    density(x)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6  # all pairs would take 1,600 MB
@@ -89,7 +92,10 @@ def test_a_large_pool_is_compared_with_fewer_references(monkeypatch: pytest.Monk
     whole, near = density(x), novelty(x, x[:40])
     for name, value in {"LARGE": 50, "REFERENCES_OF_LARGE": 20, "LABELED_OF_LARGE": 10}.items():
         monkeypatch.setattr(distances, name, value)
-    np.testing.assert_array_equal(density(x), density(x, references=20))
-    assert density(x).mean() > whole.mean()
+    fewer = density(x)
+    assert fewer.mean() > whole.mean()
     assert (novelty(x, x[:40]) >= near).all()
     assert (novelty(x, x[:40]) == 0).sum() == 10
+    monkeypatch.setattr(distances, "LARGE", 60)
+    monkeypatch.setattr(distances, "REFERENCES", 20)
+    np.testing.assert_array_equal(fewer, density(x))

@@ -44,17 +44,7 @@ def test_constant_columns_and_an_empty_pool() -> None:
     np.testing.assert_array_equal(describe_pool(random_pool(1)).values, 0)
     same = describe_pool(pool_of([found([[0.3]])] * 5, np.full((5, 2), 0.7)))
     np.testing.assert_array_equal(same.values, 0)
-    np.testing.assert_array_equal(same.of(*[np.ones((1, k)) for k in (9, 1, 2)]), 0)  # nothing was learned of them
     assert describe_pool(random_pool(0)).values.shape[0] == 0
-
-
-def test_other_images_come_into_the_same_space() -> None:
-    pool = random_pool(50)
-    phi = describe_pool(pool)
-    again = phi.of(pool.descriptors[7:20], pool.expected[7:20], pool.standardised[7:20])
-    np.testing.assert_array_equal(again, phi.values[7:20])
-    with pytest.raises(ValueError, match="give the expected boxes of the classes that the pool has"):
-        phi.of(pool.descriptors, pool.expected[:, :2], pool.standardised)
 
 
 def test_on_disk_it_is_the_same(tmp_path: Path) -> None:

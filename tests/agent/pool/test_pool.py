@@ -121,7 +121,8 @@ def confident(detector: YoloDetector) -> YoloDetector:
 
 
 @pytest.mark.parametrize("finds", [False, True])
-def test_scan_with_a_real_detector(finds: bool) -> None:
+def test_a_pool_of_what_a_real_detector_sees(finds: bool) -> None:
+    """The detector looks while the pool is made; detections are let go as it runs."""
     detector = YoloDetector.new("yolo11n.yaml", NAMES, 64)
     if finds:
         confident(detector)
@@ -130,37 +131,28 @@ def test_scan_with_a_real_detector(finds: bool) -> None:
     labeled = detector.encode(pictures[5:])
     class_ap = np.linspace(-1, 1, len(NAMES))
     read: list[int] = []
-    seen: list[tuple[int, int]] = []
+    sizes: list[int] = []
     alive: list[weakref.ref[Detections]] = []
-    reported: list[tuple[int, int]] = []
+    encodings: list[np.ndarray] = []
 
-    def stream() -> Iterator[tuple[int, Picture]]:
+    def stream() -> Iterator[Picture]:
         for image_id, picture in zip(ids, unlabeled, strict=True):
             read.append(image_id)
-            yield image_id, picture
+            yield picture
 
-    def on_detections(image_id: int, detections: Detections) -> None:
-        assert len(read) - len(seen) <= 2  # no further ahead than a batch
-        seen.append((image_id, len(detections)))
-        alive.append(weakref.ref(detections))
+    def look() -> Iterator[Detections]:
+        for detections, encoding in detector.scan(stream(), batch=2):
+            assert len(read) - len(sizes) <= 2  # no further ahead than a batch
+            sizes.append(len(detections))
+            alive.append(weakref.ref(detections))
+            encodings.append(encoding)
+            yield detections
 
-    pool = Pool.scan(
-        detector,
-        stream(),
-        labeled_encodings=labeled,
-        class_ap=class_ap,
-        on_detections=on_detections,
-        batch=2,
-        total=5,
-        report=lambda done, total, **_: reported.append((done, total)),
-    )
+    pool = Pool.from_detections(ids, look(), encodings, detector.names, labeled, class_ap)
 
-    detections = detector.predict(unlabeled, batch=2)
-    expected = Pool.from_detections(
-        ids, detections, detector.encode(unlabeled, batch=2), detector.names, labeled, class_ap
-    )
-    assert seen == [(i, len(d)) for i, d in zip(ids, detections, strict=True)]
-    assert reported == [(2, 5), (4, 5), (5, 5)]
+    whole = detector.predict(unlabeled, batch=2)
+    expected = Pool.from_detections(ids, whole, detector.encode(unlabeled, batch=2), detector.names, labeled, class_ap)
+    assert sizes == [len(detections) for detections in whole]
     assert not any(ref() for ref in alive)  # detections are let go
     assert pool.names == NAMES
     for name in ("ids", "encodings", "descriptors", "expected", "labeled_encodings", "class_ap"):
@@ -169,8 +161,7 @@ def test_scan_with_a_real_detector(finds: bool) -> None:
     assert (pool.column("novelty") > 0).all()
 
 
-def test_scan_of_no_picture() -> None:
-    detector = YoloDetector.new("yolo11n.yaml", NAMES, 64)
-    pool = Pool.scan(detector, [], labeled_encodings=np.ones((2, 5)), class_ap=np.zeros(9), total=0)
+def test_a_pool_of_no_picture() -> None:
+    pool = Pool.from_detections([], [], [], NAMES, np.ones((2, 5)), np.zeros(len(NAMES)))
     assert pool.encodings.shape == (0, 5)
-    assert pool.expected.shape == (0, 9)
+    assert pool.expected.shape == (0, len(NAMES))

@@ -28,7 +28,7 @@ def test_coreset_on_a_line() -> None:
     ranking = rank("coreset", on_a_line([1, 2, 3, 10, 6], labeled=[0]), budget=3)
     assert ranking.order.tolist() == [4, 5, 3, 1, 2]
     np.testing.assert_allclose(ranking.scores / ranking.scores[0], [1, 0.4, 0.3, 0.1, 0.1], rtol=1e-5)
-    assert ranking.reasons[1].startswith("pick 2: distance ")
+    assert ranking.reasons[1].startswith("choice 2: distance ")
 
 
 def test_coreset_starts_in_the_middle_when_nothing_is_labeled() -> None:
@@ -113,4 +113,6 @@ def test_two_stage_weighs_entropy_by_how_weak_the_class_is() -> None:
     ranking = rank("two_stage", pool, 0)
     assert ranking.order.tolist() == [2, 1]
     np.testing.assert_allclose(ranking.scores, [1, 1 / 1.2], rtol=1e-6)
-    assert ranking.reasons[0] == "class-weighted entropy 0.81 (place 1 of 2)"
+    assert ranking.reasons[0] == (
+        "the detector is unsure about its boxes: class-weighted entropy 0.81 nats, place 1 of 2"
+    )

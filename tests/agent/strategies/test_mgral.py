@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
+from agent import strategies
 from agent.gain.rows import Row, Rows
 from agent.policy.reinforce import ReinforceConfig
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
 from agent.strategies import Ranking
-from agent.strategies.mgral import BASELINES, UNTRUSTED, Mgral, MgralConfig
+from agent.strategies.mgral import BASELINES, CELLS, UNTRUSTED, Mgral, MgralConfig
+from agent.strategies.words import contents
 from tests.agent.pools import random_pool
 
 LEARNING = ReinforceConfig(updates=30, chunks=4, episodes=16, imitation=5)
@@ -50,8 +53,7 @@ def test_the_batch_is_the_one_that_measured_gains_call_for(pool: Pool) -> None:
     details = ranking.details
     assert details["chosen"] == "mgral"
     assert details["rho"] > 0.6
-    row = {int(image): k for k, image in enumerate(pool.ids)}
-    batch = [row[int(image)] for image in ranking.order[:BUDGET]]
+    batch = pool.rows(ranking.order[:BUDGET])
     value = describe_pool(pool).values[:, describe_pool(pool).columns.index("expected_c3")]
     assert value[batch].mean() > 0.7 * np.sort(value)[-BUDGET:].mean()
     best = max(details["gains"][name][0] for name in BASELINES)
@@ -114,9 +116,28 @@ def test_the_record_explains_every_task(pool: Pool) -> None:
         assert task["nearest_selected"] != task["task"]
         assert len(task["descriptors"]) == 2
         assert not any(name.startswith("component_") for name in task["descriptors"])
-    for place, reason in enumerate(ranking.reasons):
-        assert reason.startswith(f"pick {place + 1}: adds " if place < BUDGET else f"place {place + 1} by the agent")
-        assert f"cell {tasks[place]['cell']}" in reason
+    assert {task["cell"] for task in tasks} <= set(range(CELLS))
+    assert len({task["cell"] for task in tasks}) > 1
+    choices = ["the first choice, which adds ", *["adds "] * (BUDGET - 1)]
+    for place, (reason, row) in enumerate(zip(ranking.reasons, pool.rows(ranking.order), strict=True)):
+        what, like, own = reason.split("; ")
+        assert what == contents(pool, int(row))
+        assert re.fullmatch("unlike anything labeled|(much|somewhat) like a labeled task", like)
+        assert own.startswith(choices[place] if place < BUDGET else f"place {place + 1} by the agent's score")
+        assert not re.search(r"\bcell\b|\bsd\b|_", reason)
+    assert len({reason.split("; ")[1] for reason in ranking.reasons}) == 3
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_reasons_of_a_baseline_that_orders_are_kept(pool: Pool, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.strategies.mgral.UNTRUSTED", name)
+    ranking = Mgral((), 2).rank(pool, 0, np.random.default_rng(0))  # nothing is to be chosen
+    alone = strategies.get(name).rank(pool, 0, np.random.default_rng(0))
+    for reason, own, row in zip(ranking.reasons, alone.reasons, pool.rows(ranking.order), strict=True):
+        what = contents(pool, int(row))
+        assert reason.startswith(f"{what}; ")
+        assert reason.endswith(own.removeprefix(f"{what}; "))
+        assert reason.count(what) == 1
 
 
 def test_the_same_seed_gives_the_same_ranking(pool: Pool) -> None:

@@ -34,8 +34,8 @@ def test_entropy_of_two_boxes_by_hand() -> None:
     ranking = rank("entropy", pool)
     assert ranking.order.tolist() == [3, 2, 1]
     np.testing.assert_allclose(ranking.scores, [0.921858, 0.891662, 0], atol=1e-6)
-    assert ranking.reasons[0] == "mean box entropy 0.92 nats (largest 1.02)"
-    assert ranking.reasons[2].startswith("0 boxes found; distance ")
+    assert ranking.reasons[0] == "the detector is unsure about its boxes: mean entropy 0.92 nats, largest 1.02"
+    assert ranking.reasons[2].startswith("no object found; distance ")
 
 
 def test_least_confidence_looks_at_the_surest_box() -> None:
@@ -43,7 +43,7 @@ def test_least_confidence_looks_at_the_surest_box() -> None:
     ranking = rank("least_confidence", pool)
     assert ranking.order.tolist() == [2, 4, 1, 3]
     np.testing.assert_allclose(ranking.scores, [0.7, 0.4, 0.1, 0], atol=1e-6)
-    assert ranking.reasons[0] == "even its surest box scores only 0.30"
+    assert ranking.reasons[0] == "the detector is not sure of any box: the best one scores 0.30"
 
 
 def test_margin_averages_over_boxes() -> None:
@@ -51,7 +51,9 @@ def test_margin_averages_over_boxes() -> None:
     ranking = rank("margin", pool)
     assert ranking.order.tolist() == [2, 1, 3]
     np.testing.assert_allclose(ranking.scores, [0.9, 0.6, 0], atol=1e-6)
-    assert ranking.reasons[1] == "the best two classes of a box are 0.40 apart on average"
+    assert ranking.reasons[1] == (
+        "the detector hesitates between classes: the scores of a box's best two are 0.40 apart on average"
+    )
 
 
 def test_weakness_prefers_the_weak_class() -> None:
@@ -60,15 +62,17 @@ def test_weakness_prefers_the_weak_class() -> None:
     assert ranking.order.tolist() == [2, 1]
     np.testing.assert_allclose(ranking.scores, [1.8 * 0.88, 2.7 * 0.2], rtol=1e-6)
     assert tuple(ranking.reasons) == (
-        "weak class 'c1' (AP 0.12): 1.8 expected boxes",
-        "weak class 'c0' (AP 0.80): 2.7 expected boxes",
+        "likely holds two 'c1' objects, a class with AP 0.12; weighted by weakness, its boxes count 1.58",
+        "likely holds three 'c0' objects, a class with AP 0.80; weighted by weakness, its boxes count 0.54",
     )
 
 
 def test_weakness_looks_for_a_class_that_was_never_measured() -> None:
     ranking = rank("weakness", two_class_pool([[0.9, 0.0]], [[0.0, 0.9]], class_ap=(0.1, -1)))
     assert ranking.order.tolist() == [2, 1]
-    assert ranking.reasons[0] == "weak class 'c1' (AP not measured yet): 0.9 expected boxes"
+    assert ranking.reasons[0] == (
+        "likely holds one 'c1' object, a class not measured yet; weighted by weakness, its boxes count 0.90"
+    )
 
 
 @pytest.mark.parametrize("name", ["entropy", "least_confidence", "margin", "weakness"])
