@@ -13,8 +13,9 @@ from agent.gain.class_curves import ClassCurves
 from agent.gain.model import GainModel
 from agent.gain.net import GainNet, predict_held_out
 from agent.gain.ranks import spearman
+from agent.gain.ridge import FEWEST
 from agent.gain.rows import BASIS_COLUMNS, Row, Rows
-from agent.gain.table import FEWEST, GainTable
+from agent.gain.table import GainTable
 from agent.pool.ids import rows_of
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
