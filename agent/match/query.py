@@ -169,11 +169,11 @@ def _cross(positives: np.int64, n: int, crossed: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _move(moved: np.ndarray, sign: int, layout: Layout, work: Work) -> None:
+def _move(chosen: np.ndarray, sign: int, layout: Layout, work: Work) -> None:
     """Add (sign 1) or take away (sign -1) images."""
     row_start, rows, images, counts = layout.row_start, layout.rows, work.images, work.counts
     step = np.uint32(sign)  # -1 wraps round, and so does the sum
-    for i in moved:
+    for i in chosen:
         images[i] = sign > 0
         for e in range(row_start[i], row_start[i + 1]):
             counts[rows[e]] += step

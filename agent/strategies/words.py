@@ -50,19 +50,22 @@ def contents(pool: Pool, row: int) -> str:
     Where 2.2 boxes of "warning" are expected: "likely holds two 'warning' objects, a class with AP 0.12"; and 0.7 of
     "stop" beside them: "likely holds two 'warning' objects (AP 0.12) and one 'stop' object (AP 0.80)".
     """
-    expected = pool.expected[row].astype(np.float64)
+    expected = pool.expected[row]
+    boxes = [int(number + 0.5) for number in expected.tolist()]  # a half counts as a whole
+    classes = [k for k, number in enumerate(boxes) if number]
     if not expected.any():
         return NOTHING
-    order = np.argsort(-expected * weakness_of(pool.class_ap), kind="stable")
-    boxes = np.floor(expected + 0.5).astype(np.int64)
-    held = order[boxes[order] > 0]
-    if len(held) == 0:
+    if not classes:
         likeliest = int(expected.argmax())
         return f"perhaps holds {_objects(1, pool.names[likeliest])}, {_class(pool.class_ap[likeliest])}"
-    if len(held) == 1:
-        return f"likely holds {_objects(int(boxes[held[0]]), pool.names[held[0]])}, {_class(pool.class_ap[held[0]])}"
-    parts = [f"{_objects(int(boxes[k]), pool.names[k])} ({_ap(pool.class_ap[k])})" for k in held[:NAMED]]
-    if others := int(boxes[held[NAMED:]].sum()):
+    if len(classes) == 1:
+        return (
+            f"likely holds {_objects(boxes[classes[0]], pool.names[classes[0]])}, {_class(pool.class_ap[classes[0]])}"
+        )
+    order = np.argsort(-expected[classes] * weakness_of(pool.class_ap[classes]), kind="stable")
+    classes = [classes[k] for k in order]
+    parts = [f"{_objects(boxes[k], pool.names[k])} ({_ap(pool.class_ap[k])})" for k in classes[:NAMED]]
+    if others := sum(boxes[k] for k in classes[NAMED:]):
         parts.append(f"{count(others)} other object{'s' * (others > 1)}")
     return f"likely holds {', '.join(parts[:-1])} and {parts[-1]}"
 

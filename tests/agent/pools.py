@@ -12,7 +12,7 @@ from model.data.detections import Detections
 from model.detectors.base import Detector
 
 
-def found(class_scores: Sequence[Sequence[float]] | np.ndarray, classes: int | None = None) -> Detections:
+def detections_of(class_scores: Sequence[Sequence[float]] | np.ndarray, classes: int | None = None) -> Detections:
     """The detections of one image from the class scores of its boxes, (boxes, C)."""
     p = np.asarray(class_scores, np.float32)
     if len(p) == 0:
@@ -52,7 +52,7 @@ def scan(detector: Detector, images: Sequence[LabeledImage], labeled: Sequence[L
 def random_pool(n: int, *, labeled: int = 6, classes: int = 4, width: int = 8, boxes: int = 4, seed: int = 0) -> Pool:
     """n images of 0 to `boxes` boxes, ids that are neither sorted nor contiguous, one class of unknown AP."""
     rng = np.random.default_rng(seed)
-    detections = [found(rng.random((rng.integers(0, boxes + 1), classes)) ** 3, classes) for _ in range(n)]
+    detections = [detections_of(rng.random((rng.integers(0, boxes + 1), classes)) ** 3, classes) for _ in range(n)]
     return pool_of(
         detections,
         rng.normal(size=(n, width)) * 10.0 ** rng.integers(-2, 3, width),
@@ -65,5 +65,7 @@ def random_pool(n: int, *, labeled: int = 6, classes: int = 4, width: int = 8, b
 def on_a_line(positions: Sequence[float], labeled: Sequence[float] = ()) -> Pool:
     """Images without boxes at these places of a one-dimensional space."""
     return pool_of(
-        [found([], 1)] * len(positions), [[p] for p in positions], labeled=np.reshape(np.asarray(labeled), (-1, 1))
+        [detections_of([], 1)] * len(positions),
+        [[p] for p in positions],
+        labeled=np.reshape(np.asarray(labeled), (-1, 1)),
     )

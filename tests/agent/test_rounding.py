@@ -16,4 +16,4 @@ def test_what_json_does_not_know_is_none(value: float) -> None:
 def test_digits() -> None:
     assert rounded(np.float64(0.123456)) == 0.1235
     assert rounded(0.123456, 3) == 0.123
-    assert json.dumps(rounded(np.float32(-1.0))) == "-1.0"
+    assert json.dumps(rounded(np.float64(-1.0))) == "-1.0"  # a plain float

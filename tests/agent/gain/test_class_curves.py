@@ -28,11 +28,11 @@ def test_the_power_law_of_the_odds_by_hand() -> None:
 
 
 def test_what_boxes_add_is_the_rise_of_the_curve(pool: Pool) -> None:
-    known = np.array([0.0, 3.0, 99.0, 8.0])
-    classes = ClassCurves.of(describe_pool(pool), pool.expected, known, np.full(4, -1.0))
+    labeled_boxes = np.array([0.0, 3.0, 99.0, 8.0])
+    classes = ClassCurves.of(describe_pool(pool), pool.expected, labeled_boxes, np.full(4, -1.0))
     boxes = np.array([[3.0, 5.0, 300.0, 0.0]])
-    wanted = curve(known + boxes, classes.half) - curve(known, classes.half)
-    np.testing.assert_allclose(classes.worth(boxes), wanted)
+    expected = curve(labeled_boxes + boxes, classes.half) - curve(labeled_boxes, classes.half)
+    np.testing.assert_allclose(classes.worth(boxes), expected)
     assert classes.worth(boxes)[0, 3] == 0
     other = np.array([[8.0, 8.0, 8.0, 8.0]])
     np.testing.assert_allclose(
@@ -48,8 +48,8 @@ def test_the_tenth_box_is_worth_less_than_the_first(pool: Pool) -> None:
 
 
 def test_all_classes_have_the_half_under_which_their_mean_ap_is_the_measured_one() -> None:
-    known = np.array([2.0, 10.0, 40.0])
-    half = half_learned(curve(known, np.full(3, 25.0)), known)
+    labeled_boxes = np.array([2.0, 10.0, 40.0])
+    half = half_learned(curve(labeled_boxes, np.full(3, 25.0)), labeled_boxes)
     np.testing.assert_allclose(half, 25, rtol=1e-6)
 
 
@@ -76,8 +76,8 @@ def test_boxes_are_read_back_from_a_description(pool: Pool) -> None:
 
 def test_with_nothing_measured_a_batch_of_a_rare_class_is_worth_more(pool: Pool) -> None:
     phi = describe_pool(pool)
-    known = np.array([400.0, 400.0, 400.0, 0.0])
-    classes = ClassCurves.of(phi, pool.expected, known, pool.class_ap)
+    labeled_boxes = np.array([400.0, 400.0, 400.0, 0.0])
+    classes = ClassCurves.of(phi, pool.expected, labeled_boxes, pool.class_ap)
     rng = np.random.default_rng(0)
     table = GainTable.on([], Cells.fit(phi.values, rng, 8, phi.columns), classes, rng, len(phi.columns), 20)
     rare = np.argsort(-pool.expected[:, 3])[:8]
@@ -111,10 +111,10 @@ def test_noise_does_not_overturn_what_is_known() -> None:
     """
     pool = random_pool(120)
     phi = describe_pool(pool)
-    known = np.array([20.0, 5.0, 40.0, 10.0])
-    classes = ClassCurves.of(phi, pool.expected, known, pool.class_ap)
-    then = dict(zip(pool.names, known.tolist(), strict=True))
-    kept = []
+    labeled_boxes = np.array([20.0, 5.0, 40.0, 10.0])
+    classes = ClassCurves.of(phi, pool.expected, labeled_boxes, pool.class_ap)
+    then = dict(zip(pool.names, labeled_boxes.tolist(), strict=True))
+    rhos = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
 
@@ -126,15 +126,26 @@ def test_noise_does_not_overturn_what_is_known() -> None:
         rows = []
         for batch, boxes, gain in (draw() for _ in range(16)):
             named = dict(zip(pool.names, boxes.tolist(), strict=True))
-            seen = gain + 0.006 * rng.normal()
+            measurement = gain + 0.006 * rng.normal()
             rows.append(
-                Row(pool.ids[batch], phi.values[batch], seen, 0.006, "hindsight", "g", 1, phi.columns, named, then)
+                Row(
+                    pool.ids[batch],
+                    phi.values[batch],
+                    measurement,
+                    0.006,
+                    "hindsight",
+                    "g",
+                    1,
+                    phi.columns,
+                    named,
+                    then,
+                )
             )
         table = GainTable.on(rows, Cells.fit(phi.values, rng, 8, phi.columns), classes, rng, len(phi.columns), 20)
         fresh = [draw() for _ in range(100)]
-        told = [table.estimate(phi.values[batch])[0] for batch, _, _ in fresh]
-        kept.append(spearman([gain for _, _, gain in fresh], told))
-    assert np.mean(kept) > 0.95
+        estimates = [table.estimate(phi.values[batch])[0] for batch, _, _ in fresh]
+        rhos.append(spearman([gain for _, _, gain in fresh], estimates))
+    assert np.mean(rhos) > 0.95
 
 
 def test_rows_get_the_components_of_the_encoder_that_serves(pool: Pool) -> None:

@@ -84,11 +84,11 @@ def test_precision_inverts_the_covariance(n: int, seed: int) -> None:
     noise = Noise(rng.uniform(0.1, 2, n), rng.uniform(0, 3, n), rng.integers(0, 3, n))
     covariance = noise.covariance()
     np.testing.assert_allclose(noise.precision(np.ones(n)) @ covariance, np.eye(n), atol=1e-8)
-    # A row drawn twice is two rows of independent noise of their own; one not drawn says nothing.
+    # A row resample twice is two rows of independent noise of their own; one not resample says nothing.
     twice = np.r_[np.arange(1, n), np.arange(1, n)]
-    drawn = Noise(noise.own[twice], noise.shared[twice], noise.groups[twice])
+    resample = Noise(noise.own[twice], noise.shared[twice], noise.groups[twice])
     e = rng.normal(size=n)
-    expected = e[twice] @ np.linalg.solve(drawn.covariance(), e[twice]) if n > 1 else 0.0
+    expected = e[twice] @ np.linalg.solve(resample.covariance(), e[twice]) if n > 1 else 0.0
     assert e @ noise.precision(np.r_[0.0, np.full(n - 1, 2.0)]) @ e == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 

@@ -137,11 +137,11 @@ def test_only_the_head_learns(data: Dataset, detector: NetworkDetector, cost: Co
 def test_variants_of_a_seed_see_the_same_labeled_half(
     data: Dataset, detector: NetworkDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[list[torch.Tensor]] = []
+    pictures: list[list[torch.Tensor]] = []
     loss = Learner.loss
 
     def record(self: Learner, samples: list, levels: object = None) -> torch.Tensor:
-        seen.append([picture for picture, *_ in samples])
+        pictures.append([picture for picture, *_ in samples])
         return loss(self, samples, levels)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Learner, "loss", record)
@@ -149,9 +149,9 @@ def test_variants_of_a_seed_see_the_same_labeled_half(
     train_variant(detector, labeled, batch, evaluation, QUICK, labels=False)
     train_variant(detector, labeled, labeled, evaluation, QUICK, labels=True)
     for step in range(2):
-        one, other = seen[2 * step], seen[4 + 2 * step]
+        one, other = pictures[2 * step], pictures[4 + 2 * step]
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-        batch_one, batch_other = seen[2 * step + 1], seen[5 + 2 * step]
+        batch_one, batch_other = pictures[2 * step + 1], pictures[5 + 2 * step]
         assert not all(torch.equal(a, b) for a, b in zip(batch_one, batch_other, strict=True))
 
 
@@ -181,8 +181,8 @@ def test_pseudo_labels_are_the_teachers_sure_boxes(data: Dataset, detector: Netw
     from model.data.images import letterbox, load_image
 
     plain = torch.stack([torch.from_numpy(letterbox(load_image(p), SIDE)[0]).permute(2, 0, 1) for p in pictures])
-    found = detector.predict(pictures, threshold=0.02)
-    for (boxes, classes), detections in zip(learner.pseudo_labels(plain, 0.02), found, strict=True):
+    sure = detector.predict(pictures, threshold=0.02)
+    for (boxes, classes), detections in zip(learner.pseudo_labels(plain, 0.02), sure, strict=True):
         assert len(boxes) >= len(detections)
         np.testing.assert_allclose(boxes[: len(detections)].numpy()[:1], detections.xyxy[:1], atol=0.5)
         assert classes.tolist()[:1] == detections.class_ids.tolist()[:1]

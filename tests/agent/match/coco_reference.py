@@ -21,12 +21,12 @@ class Reference:
             truth.dataset = copy.deepcopy(ground_truth)
             truth.createIndex()
             if detections:
-                found = truth.loadRes(copy.deepcopy(detections))
+                results = truth.loadRes(copy.deepcopy(detections))
             else:
-                found = COCO()
-                found.dataset = {"images": truth.dataset["images"], "annotations": [], "categories": []}
-                found.createIndex()
-            self.run = COCOeval(truth, found, "bbox")
+                results = COCO()
+                results.dataset = {"images": truth.dataset["images"], "annotations": [], "categories": []}
+                results.createIndex()
+            self.run = COCOeval(truth, results, "bbox")
             self.run.params.areaRng, self.run.params.areaRngLbl = [[0, 1e10]], ["all"]
             self.run.params.maxDets = [max_dets]
             self.run.evaluate()
@@ -52,7 +52,7 @@ class Reference:
         precision = self.run.eval["precision"][:, :, :, 0, 0]  # IoU, recall, category
 
         def mean(values: np.ndarray) -> float:
-            seen = values[values > -1]
-            return float(seen.mean()) if len(seen) else -1.0
+            valid = values[values > -1]
+            return float(valid.mean()) if len(valid) else -1.0
 
         return mean(precision), mean(precision[0]), mean(precision[5]), [mean(p) for p in precision.transpose(2, 0, 1)]

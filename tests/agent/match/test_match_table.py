@@ -25,8 +25,8 @@ CASES = ("A_coco_val2014_fakebbox100", "C_voc2012_100_yolo_dets")
 def load(case: str) -> tuple[dict, list[dict], dict]:
     folder = SHARED / "data" / "map_reference" / case
     names = ("gt.json", "detections.json", "expected.json")
-    truth, found, expected = (json.loads((folder / name).read_text()) for name in names)
-    return truth, found, expected
+    truth, detections, expected = (json.loads((folder / name).read_text()) for name in names)
+    return truth, detections, expected
 
 
 def assert_equal(scores: Scores, expected: tuple[float, float, float, list[float]]) -> None:
@@ -45,31 +45,31 @@ def small(scores: list[float] | None = None) -> tuple[dict, list[dict]]:
         ],
         "categories": [{"id": 7, "name": "stop sign"}, {"id": 9, "name": "yield"}],
     }
-    found = [
+    detections = [
         {"image_id": 5 * k + 3, "category_id": 7, "bbox": [0, 0, 10, 10], "score": s} for k, s in enumerate(scores)
     ]
-    return truth, found
+    return truth, detections
 
 
 @needs_shared
 @pytest.mark.parametrize("case", CASES)
 def test_real_data_in_full(case: str) -> None:
-    truth, found, expected = load(case)
-    table = MatchTable.build(truth, found)
+    truth, detections, expected = load(case)
+    table = MatchTable.build(truth, detections)
     published = expected.get("published_faster_coco_eval") or expected["pycocotools"]
     scores = table.evaluate()
     assert [scores.map, scores.map50, scores.map75] == pytest.approx(
         [published["AP"], published["AP50"], published["AP75"]], abs=1e-14
     )
-    assert_equal(scores, Reference(truth, found).scores(table.image_ids.tolist()))
+    assert_equal(scores, Reference(truth, detections).scores(table.image_ids.tolist()))
 
 
 @needs_shared
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("max_dets", [1, 5, 100])
 def test_real_data_on_random_subsets(case: str, max_dets: int) -> None:
-    truth, found, _ = load(case)
-    table, reference = MatchTable.build(truth, found, max_dets), Reference(truth, found, max_dets)
+    truth, detections, _ = load(case)
+    table, reference = MatchTable.build(truth, detections, max_dets), Reference(truth, detections, max_dets)
     rng = np.random.default_rng(max_dets)
     subsets = [rng.choice(table.image_ids, size, replace=False) for size in (1, 2, 3, 5, 10, 20, 40, 80, 99)]
     for subset, together in zip(subsets, table.evaluate_many(subsets), strict=True):
@@ -79,29 +79,31 @@ def test_real_data_on_random_subsets(case: str, max_dets: int) -> None:
 
 
 def test_seven_of_ten_do_not_reach_recall_point_seven() -> None:
-    truth, found = small()
-    found = found[:7]
-    found.append({"image_id": 3, "category_id": 7, "bbox": [50, 50, 9, 9], "score": 0.5})  # a false alarm at the end
-    scores = MatchTable.build(truth, found).evaluate()
+    truth, detections = small()
+    detections = detections[:7]
+    detections.append(
+        {"image_id": 3, "category_id": 7, "bbox": [50, 50, 9, 9], "score": 0.5}
+    )  # a false alarm at the end
+    scores = MatchTable.build(truth, detections).evaluate()
     # Thresholds 0 to .69 are reached at precision 1; linspace's 0.7000000000000001 is not.
     assert scores.map50 == pytest.approx(70 / 101, abs=1e-14)
     for weight in (1, 3, 0.5):
-        assert MatchTable.build(truth, found).evaluate(weights=[weight] * 10).map50 == pytest.approx(
+        assert MatchTable.build(truth, detections).evaluate(weights=[weight] * 10).map50 == pytest.approx(
             70 / 101, abs=1e-14
         )
-    assert_equal(scores, Reference(truth, found).scores(range(3, 53, 5)))
+    assert_equal(scores, Reference(truth, detections).scores(range(3, 53, 5)))
 
 
 def test_categories_without_ground_truth_are_minus_one() -> None:
-    truth, found = small()
-    scores = MatchTable.build(truth, found).evaluate()
+    truth, detections = small()
+    scores = MatchTable.build(truth, detections).evaluate()
     assert scores.per_class == {7: pytest.approx(1.0), 9: -1.0}
     assert str(scores) == "mAP 1.000  AP50 1.000  AP75 1.000  (stop sign 1.000)"
 
 
 def test_a_subset_without_ground_truth_is_minus_one() -> None:
-    truth, found = small()
-    table = MatchTable.build(truth, found)
+    truth, detections = small()
+    table = MatchTable.build(truth, detections)
     scores = table.evaluate([])
     assert (scores.map, scores.map50, scores.map75, scores.per_class) == (-1.0, -1.0, -1.0, {7: -1.0, 9: -1.0})
     assert "no ground truth" in str(scores)
@@ -156,25 +158,25 @@ def test_weights_that_cannot_be_exact_are_refused(weights: list, message: str) -
     ],
 )
 def test_malformed_detections_are_named(change: dict, message: str) -> None:
-    truth, found = small()
-    found[0] |= change
+    truth, detections = small()
+    detections[0] |= change
     with pytest.raises(ValueError, match=message):
-        MatchTable.build(truth, found)
+        MatchTable.build(truth, detections)
 
 
 def test_malformed_ground_truth_is_named() -> None:
-    truth, found = small()
+    truth, detections = small()
     with pytest.raises(ValueError, match="no 'categories'"):
-        MatchTable.build({"images": [], "annotations": []}, found)
+        MatchTable.build({"images": [], "annotations": []}, detections)
     del truth["annotations"][2]["bbox"]
     with pytest.raises(ValueError, match="annotation 2: bbox must be"):
-        MatchTable.build(truth, found)
+        MatchTable.build(truth, detections)
     with pytest.raises(ValueError, match="max_dets is 0"):
         MatchTable.build(*small(), max_dets=0)
 
 
 def a_dataset(rng: np.random.Generator) -> tuple[Dataset, list[Detections]]:
-    images, found = [], []
+    images, detections = [], []
     for image_id in rng.permutation(30):
         n, m = rng.integers(0, 6), rng.integers(0, 12)
         corner = rng.random((n + m, 2)) * 60
@@ -185,20 +187,20 @@ def a_dataset(rng: np.random.Generator) -> tuple[Dataset, list[Detections]]:
         crowd = rng.random(n) < 0.1
         images.append(LabeledImage(int(image_id), Path(f"{image_id}.png"), (100, 100), boxes[:n], classes[:n], crowd))
         scores = rng.random(m).astype(np.float32)
-        found.append(Detections(boxes[n:], scores, classes[n:], np.zeros((m, 3), np.float32), (100, 100)))
-    return Dataset(tuple(images), ("a", "b", "c")), found
+        detections.append(Detections(boxes[n:], scores, classes[n:], np.zeros((m, 3), np.float32), (100, 100)))
+    return Dataset(tuple(images), ("a", "b", "c")), detections
 
 
 def test_our_own_types_give_what_the_reported_map_gives() -> None:
-    dataset, found = a_dataset(np.random.default_rng(3))
-    table, metrics = MatchTable.from_dataset(dataset, found), evaluate(dataset, found)
+    dataset, detections = a_dataset(np.random.default_rng(3))
+    table, metrics = MatchTable.from_dataset(dataset, detections), evaluate(dataset, detections)
     scores = table.evaluate()
     assert (scores.map, scores.map50, scores.map75) == pytest.approx(
         (metrics.map, metrics.map50, metrics.map75), abs=1e-14
     )
     assert [scores.per_class[k] for k in range(3)] == pytest.approx(list(metrics.per_class.values()), abs=1e-14)
     with pytest.raises(ValueError, match="29 detections for 30 images"):
-        MatchTable.from_dataset(dataset, found[1:])
+        MatchTable.from_dataset(dataset, detections[1:])
 
 
 def test_saved_and_loaded_it_answers_the_same(tmp_path: Path) -> None:
@@ -224,16 +226,16 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_fingerprint_follows_the_input() -> None:
-    truth, found = small()
-    first = MatchTable.build(truth, found)
-    assert MatchTable.build(truth, found).fingerprint == first.fingerprint
-    assert MatchTable.build(truth, found, max_dets=5).fingerprint != first.fingerprint
-    found[3]["score"] = 0.8
-    changed = MatchTable.build(truth, found)
+    truth, detections = small()
+    first = MatchTable.build(truth, detections)
+    assert MatchTable.build(truth, detections).fingerprint == first.fingerprint
+    assert MatchTable.build(truth, detections, max_dets=5).fingerprint != first.fingerprint
+    detections[3]["score"] = 0.8
+    changed = MatchTable.build(truth, detections)
     assert changed.fingerprint != first.fingerprint
     assert changed.truth_fingerprint == first.truth_fingerprint
     truth["annotations"][0]["bbox"] = [0, 0, 10, 11]
-    assert MatchTable.build(truth, found).truth_fingerprint != first.truth_fingerprint
+    assert MatchTable.build(truth, detections).truth_fingerprint != first.truth_fingerprint
 
 
 def _map_in_child(table: MatchTable, pipe: multiprocessing.connection.Connection) -> None:

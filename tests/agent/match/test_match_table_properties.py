@@ -24,9 +24,9 @@ SCORES = st.sampled_from([0.1, 0.3, 0.30000001, 0.5, 0.9, 1.0])
 CATEGORIES = [2, 5, 11]
 
 
-def moved(drawn: tuple[tuple, int, int, float]) -> tuple[int, int, list[int], float]:
+def beside(truth: tuple[tuple, int, int, float]) -> tuple[int, int, list[int], float]:
     """A detection of a ground truth, `by` pixels off in one of its numbers."""
-    (image, category, box, *_), by, place, score = drawn
+    (image, category, box, *_), by, place, score = truth
     return image, category, [value + by * (k == place) for k, value in enumerate(box)], score
 
 
@@ -43,9 +43,11 @@ def cases(draw: st.DrawFn) -> tuple[dict, list[dict]]:
     )
     anywhere = st.tuples(st.sampled_from(ids), st.sampled_from(CATEGORIES), FOUND_BOXES, SCORES)
     if truth:  # mostly near an object, or hardly any would match
-        near = st.tuples(st.sampled_from(truth), st.sampled_from([0, 0, 0, 1, 2]), st.integers(0, 3), SCORES).map(moved)
+        near = st.tuples(st.sampled_from(truth), st.sampled_from([0, 0, 0, 1, 2]), st.integers(0, 3), SCORES).map(
+            beside
+        )
         anywhere = st.one_of(anywhere, near, near)
-    found = draw(st.lists(anywhere, max_size=48))
+    boxes = draw(st.lists(anywhere, max_size=48))
     annotations = [
         {
             "id": k + 1,
@@ -58,7 +60,7 @@ def cases(draw: st.DrawFn) -> tuple[dict, list[dict]]:
         for k, (image, category, box, crowd, odd) in enumerate(truth)
     ]
     images, categories = [{"id": i} for i in ids], [{"id": c, "name": f"c{c}"} for c in CATEGORIES]
-    detections = [{"image_id": i, "category_id": c, "bbox": box, "score": s} for i, c, box, s in found]
+    detections = [{"image_id": i, "category_id": c, "bbox": box, "score": s} for i, c, box, s in boxes]
     return {"images": images, "annotations": annotations, "categories": categories}, detections
 
 
@@ -81,16 +83,16 @@ def test_any_subset_is_what_pycocotools_gives(
 @SETTINGS
 @given(cases(), st.data())
 def test_a_weight_is_a_number_of_copies(case: tuple[dict, list[dict]], data: st.DataObject) -> None:
-    truth, found = case
-    table = MatchTable.build(truth, found)
+    truth, detections = case
+    table = MatchTable.build(truth, detections)
     weights = data.draw(st.lists(st.integers(0, 4), min_size=len(table), max_size=len(table)))
     scores = table.evaluate(weights=weights)
-    assert_equal(scores, copied(truth, found, dict(zip(table.image_ids.tolist(), weights, strict=True))))
+    assert_equal(scores, copied(truth, detections, dict(zip(table.image_ids.tolist(), weights, strict=True))))
     some = data.draw(st.permutations([k for k, weight in enumerate(weights) if weight]))
     assert table.evaluate(table.image_ids[some], np.array(weights)[some]).map == scores.map
 
 
-def copied(truth: dict, found: list[dict], weights: dict[int, int]) -> tuple[float, float, float, list[float]]:
+def copied(truth: dict, originals: list[dict], weights: dict[int, int]) -> tuple[float, float, float, list[float]]:
     """pycocotools on a data set that holds every image `weights[id]` times, each copy following its original."""
     place = {image: k for k, image in enumerate(sorted(weights))}
     new: dict = {"images": [], "annotations": [], "categories": truth["categories"]}
@@ -99,7 +101,7 @@ def copied(truth: dict, found: list[dict], weights: dict[int, int]) -> tuple[flo
         for number in range(weight):
             fresh = 10 * place[image] + number
             new["images"].append({"id": fresh})
-            detections += [d | {"image_id": fresh} for d in found if d["image_id"] == image]
+            detections += [d | {"image_id": fresh} for d in originals if d["image_id"] == image]
             for annotation in truth["annotations"]:
                 if annotation["image_id"] == image:
                     new["annotations"].append(annotation | {"image_id": fresh, "id": len(new["annotations"]) + 1})
@@ -112,36 +114,36 @@ def copied(truth: dict, found: list[dict], weights: dict[int, int]) -> tuple[flo
 def test_a_running_subset_follows_what_is_added_and_removed(case: tuple[dict, list[dict]], data: st.DataObject) -> None:
     table = MatchTable.build(*case)
     ids = table.image_ids.tolist()
-    held: set[int] = set()
+    members: set[int] = set()
     running = table.running()
     for image in data.draw(st.lists(st.sampled_from(ids), max_size=12)):
-        if image in held:
+        if image in members:
             running.remove(image)
         else:
             running.add(image)
-        held ^= {image}
+        members ^= {image}
         if data.draw(st.booleans()):
-            now, whole = running.scores(), table.evaluate(sorted(held))
+            now, whole = running.scores(), table.evaluate(sorted(members))
             assert (now.map, now.map50, now.map75, now.per_class) == (
                 whole.map,
                 whole.map50,
                 whole.map75,
                 whole.per_class,
             )
-    assert running.scores().per_class == table.evaluate(sorted(held)).per_class
-    assert len(running) == len(held)
+    assert running.scores().per_class == table.evaluate(sorted(members)).per_class
+    assert len(running) == len(members)
 
 
 @SETTINGS
 @given(cases(), st.randoms())
 def test_the_order_of_the_input_lists_matters_only_within_a_tie(case: tuple[dict, list[dict]], random: object) -> None:
-    truth, found = copy.deepcopy(case)
-    for k, detection in enumerate(found):
+    truth, detections = copy.deepcopy(case)
+    for k, detection in enumerate(detections):
         detection["score"] = (k + 1) / 64  # no ties
-    first = MatchTable.build(truth, found).evaluate()
-    random.shuffle(found)  # type: ignore[attr-defined]
+    first = MatchTable.build(truth, detections).evaluate()
+    random.shuffle(detections)  # type: ignore[attr-defined]
     random.shuffle(truth["images"])  # type: ignore[attr-defined]
-    assert MatchTable.build(truth, found).evaluate().per_class == first.per_class
+    assert MatchTable.build(truth, detections).evaluate().per_class == first.per_class
 
 
 def rows(*images: str, category: int = 1, start: int = 0) -> tuple[list[dict], list[dict]]:
@@ -150,30 +152,30 @@ def rows(*images: str, category: int = 1, start: int = 0) -> tuple[list[dict], l
     A letter in lower case ties with the one before it.
     """
     annotations: list[dict] = []
-    found: list[dict] = []
+    detections: list[dict] = []
     score = 0.9
     for image, word in enumerate(images):
         for k, letter in enumerate(word):
             score -= 0.01 if letter.isupper() else 0.0
             box = [30 * k, 0, 10, 10] if letter in "Tt" else [30 * k, 500, 10, 10]
-            found.append({"image_id": image, "category_id": category, "bbox": box, "score": score})
+            detections.append({"image_id": image, "category_id": category, "bbox": box, "score": score})
             if letter in "Tt":
                 number = start + len(annotations) + 1
                 annotations.append({"id": number, "image_id": image, "category_id": category, "bbox": box, "area": 100})
-    return annotations, found
+    return annotations, detections
 
 
 @pytest.mark.parametrize("word", ["Ft", "Tf", "Ftf", "Tft", "Fttf", "FTfTt"])
 @pytest.mark.parametrize("weight", [2, 3, 7])
 def test_copies_of_a_tie_follow_each_other_as_a_whole(word: str, weight: int) -> None:
-    annotations, found = rows("TT", word, "FT")
+    annotations, detections = rows("TT", word, "FT")
     truth = {
         "images": [{"id": i} for i in range(3)],
         "annotations": [a | {"iscrowd": 0} for a in annotations],
         "categories": [{"id": 1, "name": "a"}],
     }
-    scores = MatchTable.build(truth, found).evaluate(weights=[1, weight, 1])
-    assert_equal(scores, copied(truth, found, {0: 1, 1: weight, 2: 1}))
+    scores = MatchTable.build(truth, detections).evaluate(weights=[1, weight, 1])
+    assert_equal(scores, copied(truth, detections, {0: 1, 1: weight, 2: 1}))
 
 
 def test_a_false_alarm_alone_makes_its_class_stale() -> None:
@@ -219,12 +221,12 @@ def test_fractions_of_an_image_scale() -> None:
         ],
         "categories": [{"id": 1, "name": "a"}],
     }
-    found = [
+    detections = [
         {"image_id": i, "category_id": 1, "bbox": [20 * k + rng.normal(), 0, 10, 10], "score": rng.random()}
         for i in ids
         for k in range(6)
     ]
-    table = MatchTable.build(truth, found)
+    table = MatchTable.build(truth, detections)
     whole = rng.integers(0, 5, 40)
     expected = table.evaluate(weights=whole)
     for scale in (0.5, 0.25, 2.0**-10, 8):

@@ -26,19 +26,19 @@ def truth() -> dict:
 def detector(noise: float, seed: int = 0) -> list[dict]:
     """Boxes displaced by `noise` pixels, and a false alarm an image."""
     rng = np.random.default_rng(seed)
-    found = []
+    detections = []
     for i in range(IMAGES):
         for k in range(4):
             box = [30 * k + rng.normal() * noise, rng.normal() * noise, 20, 20]
-            found.append({"image_id": i, "category_id": k % 2 + 1, "bbox": box, "score": rng.random()})
-    return found
+            detections.append({"image_id": i, "category_id": k % 2 + 1, "bbox": box, "score": rng.random()})
+    return detections
 
 
 def test_resamples_are_weighted_queries() -> None:
     table = MatchTable.build(truth(), detector(2))
     ids = list(range(0, IMAGES, 3))
-    drawn = np.random.default_rng(7).integers(0, len(ids), (30, len(ids)))
-    counts = np.stack([np.bincount(row, minlength=len(ids)) for row in drawn])
+    resamples = np.random.default_rng(7).integers(0, len(ids), (30, len(ids)))
+    counts = np.stack([np.bincount(row, minlength=len(ids)) for row in resamples])
     expected = table.evaluate_many(counts, ids)
     result = table.bootstrap(30, rng=7, image_ids=ids)
     assert np.array_equal(result.samples.ap, expected.ap)
@@ -92,9 +92,9 @@ def test_the_same_detector_is_undecided() -> None:
 
 def test_pairing_shrinks_the_error() -> None:
     """Two detectors that err on the same images: their difference is known better than either figure."""
-    found = detector(2)
-    slightly = [d | {"bbox": [d["bbox"][0] + 0.3, *d["bbox"][1:]]} for d in found]
-    one, two = MatchTable.build(truth(), found), MatchTable.build(truth(), slightly)
+    detections = detector(2)
+    slightly = [d | {"bbox": [d["bbox"][0] + 0.3, *d["bbox"][1:]]} for d in detections]
+    one, two = MatchTable.build(truth(), detections), MatchTable.build(truth(), slightly)
     paired = one.delta(two, 200, rng=0).map.error
     apart = np.hypot(one.bootstrap(200, rng=1).map.error, two.bootstrap(200, rng=2).map.error)
     assert paired < 0.6 * apart

@@ -27,15 +27,15 @@ def test_scores_are_those_of_torchs_own_cell(plain: Plain, phi: torch.Tensor) ->
 
 def test_without_a_gradient_the_scores_are_the_same(plain: Plain, phi: torch.Tensor) -> None:
     with torch.no_grad():
-        kept_nothing = plain.unrolled(phi)
-    torch.testing.assert_close(kept_nothing, plain(phi))
+        scores = plain.unrolled(phi)
+    torch.testing.assert_close(scores, plain(phi))
 
 
 def test_the_gradient_of_every_weight_is_automatic_differentiations(plain: Plain, phi: torch.Tensor) -> None:
     weights = torch.randn(3, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    wanted = torch.autograd.grad((plain(phi) * weights).sum(), list(plain.parameters()))
-    found = torch.autograd.grad((plain.unrolled(phi) * weights).sum(), list(plain.parameters()))
-    for name, ours, theirs in zip(dict(plain.named_parameters()), found, wanted, strict=True):
+    automatic = torch.autograd.grad((plain(phi) * weights).sum(), list(plain.parameters()))
+    by_hand = torch.autograd.grad((plain.unrolled(phi) * weights).sum(), list(plain.parameters()))
+    for name, ours, theirs in zip(dict(plain.named_parameters()), by_hand, automatic, strict=True):
         assert theirs.abs().max() > 0, name
         torch.testing.assert_close(ours, theirs)
 

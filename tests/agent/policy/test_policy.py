@@ -67,8 +67,8 @@ def test_likelihood_equals_drawing_one_after_another() -> None:
         for image in batch:
             expected *= np.exp(scores[image]) / np.exp(scores[left]).sum()
             left.remove(image)
-        found = log_likelihood(torch.tensor(scores)[None], torch.tensor([[batch]])).exp()
-        assert float(found) == pytest.approx(expected, rel=1e-9)
+        likelihood = log_likelihood(torch.tensor(scores)[None], torch.tensor([[batch]])).exp()
+        assert float(likelihood) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_likelihood_has_a_gradient_when_everything_is_chosen() -> None:

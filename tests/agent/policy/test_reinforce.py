@@ -91,10 +91,10 @@ def test_the_gradient_equals_finite_differences() -> None:
     outcomes = toy.batches.shape[1]
     p = toy.probabilities().detach()
     # each outcome weighted by its probability; the loss is a mean, hence times the number of outcomes
-    wanted = toy.finite_differences()
+    differences = toy.finite_differences()
     loss = reinforce_loss(log_likelihood(toy.policy(toy.phi), toy.batches), p * toy.rewards * outcomes)
-    assert wanted.abs().max() > 1e-3
-    torch.testing.assert_close(toy.every_37th(-toy.gradient(loss)), wanted, atol=1e-7, rtol=1e-4)
+    assert differences.abs().max() > 1e-3
+    torch.testing.assert_close(toy.every_37th(-toy.gradient(loss)), differences, atol=1e-7, rtol=1e-4)
 
 
 def test_the_leave_one_out_baseline_does_not_bias_the_gradient() -> None:
@@ -120,14 +120,14 @@ def test_leave_one_out_subtracts_the_mean_of_the_others() -> None:
 def test_rewards_are_lower_bounds_of_scaled_sums() -> None:
     phi, table = planted(10)
     batches = torch.tensor([[[3, 1, 4], [0, 9, 2]]])
-    found = batch_rewards(table, phi[None], batches, 2.5)
+    rewards = batch_rewards(table, phi[None], batches, 2.5)
     for k, rows in enumerate(batches[0].tolist()):
         mean, std = table.read(2.5 * table.codes(phi[rows]).sum(axis=0)[None])
-        assert found[0, k] == pytest.approx(float(mean[0] - KAPPA * std[0]))
+        assert rewards[0, k] == pytest.approx(float(mean[0] - KAPPA * std[0]))
 
 
 @pytest.mark.parametrize(
-    ("budget", "pool", "wanted"),
+    ("budget", "pool", "expected"),
     [
         (20, 10_000, Episode(80, 20, 1.0)),
         (64, 10_000, Episode(256, 64, 1.0)),
@@ -138,8 +138,8 @@ def test_rewards_are_lower_bounds_of_scaled_sums() -> None:
         (1, 1, Episode(1, 1, 1.0)),
     ],
 )
-def test_an_episode_keeps_the_share_of_the_candidates(budget: int, pool: int, wanted: Episode) -> None:
-    assert Episode.of(budget, pool) == wanted
+def test_an_episode_keeps_the_share_of_the_candidates(budget: int, pool: int, expected: Episode) -> None:
+    assert Episode.of(budget, pool) == expected
 
 
 def test_chunks_hold_no_image_twice_and_every_second_one_was_chosen_lately() -> None:
@@ -150,14 +150,14 @@ def test_chunks_hold_no_image_twice_and_every_second_one_was_chosen_lately() -> 
     assert not np.isin(chunks[0::2], recent).all(axis=1).any()
 
 
-@pytest.mark.parametrize(("batch", "found"), [(list(range(50, 60)), 10), ([7, 3], 2)])
-def test_imitation_hides_the_batch_among_others(batch: list[int], found: int) -> None:
+@pytest.mark.parametrize(("batch", "count"), [(list(range(50, 60)), 10), ([7, 3], 2)])
+def test_imitation_hides_the_batch_among_others(batch: list[int], count: int) -> None:
     rng = np.random.default_rng(0)
-    rows, wanted = draw_imitation(300, np.array(batch), Episode.of(10, 300), 3, rng)
+    rows, positions = draw_imitation(300, np.array(batch), Episode.of(10, 300), 3, rng)
     assert rows.shape == (3, 40)
-    assert wanted.shape == (3, found)
+    assert positions.shape == (3, count)
     assert all(len(set(chunk)) == 40 for chunk in rows.tolist())
-    assert np.take_along_axis(rows, wanted, axis=1).tolist() == [batch] * 3
+    assert np.take_along_axis(rows, positions, axis=1).tolist() == [batch] * 3
 
 
 @pytest.mark.timeout(300)
@@ -206,16 +206,16 @@ def test_training_stops_when_nothing_improves() -> None:
     """All images are alike: no batch is better than another."""
     _, table = planted(1)
     phi = np.ones((50, 6), np.float32)
-    seen: list[int] = []
+    updates: list[int] = []
     config = ReinforceConfig(updates=100, chunks=2, episodes=2, check=2, patience=3)
 
     def note(done: int, total: int, **figures: float) -> None:
         assert total == 100
         assert "reward" in figures
-        seen.append(done)
+        updates.append(done)
 
     _, curve = train_policy(phi, table, 5, config, None, 0, note)
-    assert seen == [1, 2, 3, 4, 5, 6]
+    assert updates == [1, 2, 3, 4, 5, 6]
     assert len(curve.rewards) == 6
     assert [update for update, _ in curve.values] == [0, 2, 4, 6]
 

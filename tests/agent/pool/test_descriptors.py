@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from agent.pool.descriptors import BOX_COLUMNS, binary_entropy, class_weights, describe, weakness_of, weigh
-from tests.agent.pools import found
+from tests.agent.pools import detections_of
 
 
 def described(class_scores: list[list[float]], class_ap: list[float]) -> tuple[dict[str, float], np.ndarray]:
-    rows, expected = weigh(describe(found(class_scores, len(class_ap)))[None], np.array(class_ap))
+    rows, expected = weigh(describe(detections_of(class_scores, len(class_ap)))[None], np.array(class_ap))
     return dict(zip(BOX_COLUMNS, rows[0].tolist(), strict=True)), expected[0]
 
 
@@ -69,7 +69,7 @@ def test_an_unknown_class_is_as_weak_as_one_never_found() -> None:
 
 def test_one_summary_serves_any_class_ap() -> None:
     rng = np.random.default_rng(0)
-    images = [found(rng.random((boxes, 3)), 3) for boxes in (0, 1, 5, 9)]
+    images = [detections_of(rng.random((boxes, 3)), 3) for boxes in (0, 1, 5, 9)]
     summaries = np.stack([describe(image) for image in images])
     assert summaries.shape == (4, 4 + 2 * 3)
     for class_ap in ([1.0, 1.0, 1.0], [-1.0, 0.4, 0.9]):

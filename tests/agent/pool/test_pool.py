@@ -13,13 +13,13 @@ from model.data.detections import Detections
 from model.detectors.base import Picture
 from model.detectors.yolo import YoloDetector
 from model.synthetic.scenes import NAMES, scene
-from tests.agent.pools import found, pool_of, random_pool
+from tests.agent.pools import detections_of, pool_of, random_pool
 
 
 def test_descriptors_by_hand() -> None:
     # Channels of standard deviation 1 and 10, so that each becomes +-1 / sqrt(2).
     pool = pool_of(
-        [found([[0.5, 0.1], [0.2, 0.9]]), found([], 2)],
+        [detections_of([[0.5, 0.1], [0.2, 0.9]]), detections_of([], 2)],
         [[1, 10], [-1, 10]],
         labeled=[[1, -10], [-1, -10]],
         class_ap=[0.75, -1],
@@ -40,7 +40,7 @@ def test_descriptors_by_hand() -> None:
 
 
 def test_with_nothing_labeled_novelty_is_the_distance_to_the_mean() -> None:
-    pool = pool_of([found([], 1)] * 3, [[1, 5], [-1, 5], [0, 5]])
+    pool = pool_of([detections_of([], 1)] * 3, [[1, 5], [-1, 5], [0, 5]])
     np.testing.assert_allclose(pool.column("novelty"), np.sqrt([1.5 / 2, 1.5 / 2, 0]), atol=1e-6)
 
 
@@ -59,7 +59,7 @@ def test_shapes_and_types() -> None:
 @pytest.mark.parametrize("labeled", [np.zeros(0), np.zeros((0, 4)), np.ones((3, 4))])
 @pytest.mark.parametrize("n", [0, 1])
 def test_tiny_pools(n: int, labeled: np.ndarray) -> None:
-    pool = pool_of([found([[0.3]])] * n, np.full((n, 4), 2.0), labeled=labeled)
+    pool = pool_of([detections_of([[0.3]])] * n, np.full((n, 4), 2.0), labeled=labeled)
     assert pool.descriptors.shape == (n, len(COLUMNS))
     assert pool.standardised.shape == pool.encodings.shape
     assert pool.labeled_encodings.shape == (len(labeled), pool.encodings.shape[1])
@@ -67,7 +67,7 @@ def test_tiny_pools(n: int, labeled: np.ndarray) -> None:
 
 
 def test_what_cannot_be_a_pool_is_named() -> None:
-    one, two = found([[0.3, 0.2]]), np.ones((2, 4))
+    one, two = detections_of([[0.3, 0.2]]), np.ones((2, 4))
     ap = [0.5, 0.5]
     with pytest.raises(ValueError, match=r"\[5\] occur twice"):
         pool_of([one, one], two, class_ap=ap, ids=[5, 5])
@@ -88,7 +88,7 @@ def test_what_cannot_be_a_pool_is_named() -> None:
 
 
 def test_labeled_images_are_described_like_the_pool() -> None:
-    summaries = np.stack([describe(found([[0.5, 0.1], [0.2, 0.9]])), describe(found([], 2))])
+    summaries = np.stack([describe(detections_of([[0.5, 0.1], [0.2, 0.9]])), describe(detections_of([], 2))])
     encodings = np.array([[1, 10], [-1, 10], [1, -10], [-1, -10]], np.float32)
     pool = Pool.from_summaries(
         [8, 9],

@@ -14,7 +14,7 @@ from agent.pool.pool import Pool
 from agent.pool.store import ENTRY, FileRows, PoolStore, encoder_fingerprint
 from model.data.detections import Detections
 from model.detectors.base import Detector, Picture
-from tests.agent.pools import found
+from tests.agent.pools import detections_of
 
 NAMES = ("c0", "c1", "c2")
 AP = np.array([0.2, -1.0, 0.9])
@@ -49,7 +49,7 @@ class Counting(Detector):
 
 def planted(seed: int) -> Detections:
     rng = np.random.default_rng(seed)
-    return found(rng.random((rng.integers(0, 4), len(NAMES))), len(NAMES))
+    return detections_of(rng.random((rng.integers(0, 4), len(NAMES))), len(NAMES))
 
 
 def encoding(seed: int) -> np.ndarray:

@@ -57,8 +57,8 @@ def test_small_pools_keep_their_distances(n: int, m: int, width: int, seed: int)
     space = Reduction.fit(pool, labeled)
     x = np.concatenate([space.apply(pool), space.apply(labeled)])
     assert x.shape[1] <= COMPONENTS
-    wanted = gaps(standard(pool, labeled)) if n + m > 1 else np.zeros((1, 1))
-    np.testing.assert_allclose(gaps(x), wanted, atol=2e-6)
+    expected = gaps(standard(pool, labeled)) if n + m > 1 else np.zeros((1, 1))
+    np.testing.assert_allclose(gaps(x), expected, atol=2e-6)
 
 
 def test_as_many_components_as_explain_the_variance() -> None:

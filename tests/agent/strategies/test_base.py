@@ -11,7 +11,7 @@ from agent.strategies.base import Strategy, register
 
 
 def test_the_baselines_are_registered_under_their_names() -> None:
-    known = strategies.names()
+    registered = strategies.names()
     assert {
         "random",
         "least_confidence",
@@ -21,8 +21,8 @@ def test_the_baselines_are_registered_under_their_names() -> None:
         "kmeanspp",
         "weakness",
         "two_stage",
-    } <= set(known)
-    assert [strategies.get(name).name for name in known] == list(known)
+    } <= set(registered)
+    assert [strategies.get(name).name for name in registered] == list(registered)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

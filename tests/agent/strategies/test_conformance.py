@@ -13,7 +13,7 @@ from agent import strategies
 from agent.policy.reinforce import ReinforceConfig
 from agent.pool.pool import Pool
 from agent.strategies import Pointwise, Ranking, mgral
-from tests.agent.pools import found, on_a_line, pool_of, random_pool
+from tests.agent.pools import detections_of, on_a_line, pool_of, random_pool
 
 ARRAYS = ("ids", "encodings", "descriptors", "expected", "labeled_encodings", "class_ap")
 POOLS: dict[str, Callable[[], Pool]] = {
@@ -22,7 +22,7 @@ POOLS: dict[str, Callable[[], Pool]] = {
     "nothing labeled": lambda: random_pool(12, labeled=0),
     "no boxes": lambda: random_pool(12, boxes=0),
     "no boxes, nothing labeled": lambda: random_pool(12, boxes=0, labeled=0),
-    "boxes under the floor": lambda: pool_of([found([[0.04], [0.01]])] * 6, np.eye(6)),
+    "boxes under the floor": lambda: pool_of([detections_of([[0.04], [0.01]])] * 6, np.eye(6)),
     "duplicates": lambda: on_a_line([3, 3, 3, 5, 5, 9], labeled=[3]),
     "all the same": lambda: on_a_line([3] * 6),
     "all as labeled": lambda: on_a_line([3] * 6, labeled=[3]),

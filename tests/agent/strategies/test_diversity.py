@@ -11,7 +11,7 @@ from agent import strategies
 from agent.pool.pool import Pool
 from agent.pool.seeding import seed as kmeanspp_seed
 from agent.strategies import Ranking
-from tests.agent.pools import found, on_a_line, pool_of
+from tests.agent.pools import detections_of, on_a_line, pool_of
 
 
 def rank(name: str, pool: Pool, budget: int, seed: int = 0) -> Ranking:
@@ -40,7 +40,7 @@ def test_coreset_starts_in_the_middle_when_nothing_is_labeled() -> None:
 @pytest.mark.parametrize("trial", range(10))
 def test_coreset_covers_within_twice_the_optimum(trial: int) -> None:
     rng = np.random.default_rng(trial)
-    pool = pool_of([found([], 1)] * 10, rng.normal(size=(10, 3)))
+    pool = pool_of([detections_of([], 1)] * 10, rng.normal(size=(10, 3)))
     x = pool.standardised
     far = np.linalg.norm(x[:, None] - x[None], axis=2)
     best = min(far[:, list(centres)].min(axis=1).max() for centres in combinations(range(10), 3))
@@ -76,8 +76,8 @@ def test_kmeanspp_covers_separated_clusters_in_as_many_picks(labeled: list[int])
     for seed in range(30):
         rng = np.random.default_rng(seed)
         x, which = clusters([40, 3, 12, 1, 20, 5], rng)
-        known = np.eye(6)[labeled] * 10 if labeled else np.zeros((0, 6))
-        pool = pool_of([found([], 1)] * len(x), x, labeled=known)
+        labeled_x = np.eye(6)[labeled] * 10 if labeled else np.zeros((0, 6))
+        pool = pool_of([detections_of([], 1)] * len(x), x, labeled=labeled_x)
         batch = rank("kmeanspp", pool, 6 - len(labeled), seed).order[: 6 - len(labeled)]
         assert sorted(which[batch - 1].tolist()) == [c for c in range(6) if c not in labeled]
 
@@ -92,7 +92,7 @@ def test_two_stage_draws_from_the_4_budget_most_uncertain() -> None:
     # Three candidates lie where a labeled image is, so the fourth is certain to be drawn; the fifth image is farther
     # still, but one too certain to be a candidate.
     scores = [0.5, 0.45, 0.4, 0.35, 0.3]
-    pool = pool_of([found([[s]]) for s in scores], [[0], [0], [0], [5], [500]], labeled=[[0]])
+    pool = pool_of([detections_of([[s]]) for s in scores], [[0], [0], [0], [5], [500]], labeled=[[0]])
     for seed in range(10):
         assert rank("two_stage", pool, 1, seed).order.tolist() == [4, 1, 2, 3, 5]
 
@@ -100,7 +100,7 @@ def test_two_stage_draws_from_the_4_budget_most_uncertain() -> None:
 def test_two_stage_spreads_over_its_candidates() -> None:
     rng = np.random.default_rng(0)
     x, which = clusters([4, 4, 30], rng)
-    pool = pool_of([found([[0.06 if cluster == 2 else 0.5]]) for cluster in which], x)
+    pool = pool_of([detections_of([[0.06 if cluster == 2 else 0.5]]) for cluster in which], x)
     for seed in range(10):
         ranking = rank("two_stage", pool, 2, seed)
         assert sorted(which[ranking.order[:2] - 1]) == [0, 1]
@@ -109,7 +109,7 @@ def test_two_stage_spreads_over_its_candidates() -> None:
 
 def test_two_stage_weighs_entropy_by_how_weak_the_class_is() -> None:
     # the same score .4, H = .673012, in a class of AP 1 (weight 1) and of AP 0 (weight 1.2)
-    pool = pool_of([found([[0.4, 0.0]]), found([[0.0, 0.4]])], [[0], [1]], class_ap=[1.0, 0.0])
+    pool = pool_of([detections_of([[0.4, 0.0]]), detections_of([[0.0, 0.4]])], [[0], [1]], class_ap=[1.0, 0.0])
     ranking = rank("two_stage", pool, 0)
     assert ranking.order.tolist() == [2, 1]
     np.testing.assert_allclose(ranking.scores, [1, 1 / 1.2], rtol=1e-6)

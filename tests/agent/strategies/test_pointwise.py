@@ -8,7 +8,7 @@ import pytest
 from agent import strategies
 from agent.pool.pool import Pool
 from agent.strategies import Ranking
-from tests.agent.pools import found, pool_of, random_pool
+from tests.agent.pools import detections_of, pool_of, random_pool
 
 
 def rank(name: str, pool: Pool, budget: int = 1, seed: int = 0) -> Ranking:
@@ -16,7 +16,7 @@ def rank(name: str, pool: Pool, budget: int = 1, seed: int = 0) -> Ranking:
 
 
 def two_class_pool(*class_scores: list[list[float]], class_ap: tuple[float, float] = (0.8, 0.12)) -> Pool:
-    detections = [found(boxes, 2) for boxes in class_scores]
+    detections = [detections_of(boxes, 2) for boxes in class_scores]
     return pool_of(detections, np.eye(len(detections)), class_ap=class_ap)
 
 
@@ -77,5 +77,5 @@ def test_weakness_looks_for_a_class_that_was_never_measured() -> None:
 
 @pytest.mark.parametrize("name", ["entropy", "least_confidence", "margin", "weakness"])
 def test_equal_scores_go_by_novelty_then_id(name: str) -> None:
-    pool = pool_of([found([], 1)] * 4, [[1], [5], [3], [1]], labeled=[[0]], ids=[9, 8, 7, 6])
+    pool = pool_of([detections_of([], 1)] * 4, [[1], [5], [3], [1]], labeled=[[0]], ids=[9, 8, 7, 6])
     assert rank(name, pool).order.tolist() == [8, 7, 6, 9]

@@ -11,14 +11,14 @@ from agent.pool.descriptors import describe
 from agent.pool.pool import Pool
 from agent.strategies.explain import Facts, reasons
 from agent.strategies.words import Sentences, contents, count, distance, likeness, nothing_found
-from tests.agent.pools import found, on_a_line, pool_of
+from tests.agent.pools import detections_of, on_a_line, pool_of
 
 AP = (0.8, 0.0, -1.0, 0.5)
 
 
 def holding(*class_scores: Sequence[float], ap: Sequence[float] = AP) -> str:
     """What an image of these boxes, one row of class scores each, likely holds."""
-    return contents(pool_of([found(class_scores, len(ap))], [[0.0]], class_ap=ap), 0)
+    return contents(pool_of([detections_of(class_scores, len(ap))], [[0.0]], class_ap=ap), 0)
 
 
 def test_an_image_without_boxes() -> None:
@@ -73,7 +73,7 @@ def test_likeness_is_relative_to_the_pool(
 
 def labeled_pool(labeled: Sequence[float]) -> Pool:
     """Five images on a line, of which the first holds two objects, beside labeled tasks 31, 32, ..."""
-    boxes = [found([[0.9], [0.9]]), *[found([], 1)] * 4]
+    boxes = [detections_of([[0.9], [0.9]]), *[detections_of([], 1)] * 4]
     return Pool.from_summaries(
         [1, 2, 3, 4, 5],
         np.array([describe(one) for one in boxes], np.float32),
