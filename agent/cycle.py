@@ -1,12 +1,13 @@
 """One active-learning cycle, after the learning: look at the pool, measure what batches gain, order what is unlabeled.
 
-Knows neither Label Studio nor the queue: pictures come from callables, progress goes to `watch`, the detections of
-every image go to `keep`. Nothing it does is seen by users before its caller publishes the result.
+Knows neither Label Studio nor the queue: pictures come from `Images`, progress goes to a `Watch`, the detections of
+every image go to a `DetectionSink`. Nothing it does is seen by users before its caller publishes the result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,15 +17,15 @@ import numpy as np
 from agent import strategies
 from agent.gain.rows import Rows
 from agent.inner_loop.plan import Plan
-from agent.inner_loop.planning import Fetch, PlanConfig, look_back, make_plan
-from agent.learning import Learned, has_boxes
+from agent.inner_loop.planning import PlanConfig, Planner, look_back
+from agent.learning import Learned
+from agent.pool.images import DetectionSink, Images
 from agent.pool.pool import Pool
-from agent.pool.store import PoolStore
+from agent.pool.store import Encoder, PoolStore
 from agent.strategies import Ranking
 from agent.strategies.mgral import Mgral, MgralConfig
 from model.data.dataset import Dataset
-from model.data.detections import Detections
-from model.detectors.base import Detector, FitConfig, Picture
+from model.detectors.base import Detector, FitConfig
 from model.evaluate import Metrics
 from model.progress import Watch
 
@@ -47,75 +48,72 @@ class CycleConfig:
     """how the agent learns, where the strategy is mgral"""
 
 
-def look(
-    store: PoolStore,
-    detector: Detector,
-    fingerprint: str,
-    images: Sequence[tuple[int, str]],
-    pictures: Callable[[list[int]], Iterable[tuple[int, Picture]]],
-    labeled: set[int],
-    metrics: Metrics | None,
-    config: CycleConfig,
-    watch: Watch,
-    keep: Callable[[int, Detections], None],
-    flush: Callable[[], None],
-) -> Pool:
-    """Let the detector see what it has not seen, and return the unlabeled images as a pool beside the labeled ones.
+@dataclass(frozen=True)
+class Cycle:
+    """A cycle on one project's images: look at them, and plan what is measured before they are ranked.
 
-    `images` are all (id, content key); the other arguments as in `PoolStore.scan`.
+    Attributes:
+        images: all of the project.
+        watch: told how far each stage is.
     """
-    seen = store.scan(
-        detector,
-        fingerprint,
-        images,
-        pictures,
-        on_detections=keep,
-        before_commit=flush,
-        batch=config.fit.batch,
-        report=partial(watch, "scan"),
-    )
-    watch("scan", 1, 1)
-    ap = [metrics.per_class.get(name, -1.0) if metrics else -1.0 for name in detector.names]
-    return store.pool(
-        [image for image in seen if image not in labeled],
-        [image for image in seen if image in labeled],
-        np.array(ap),
-        detector.names,
-    )
 
+    images: Images
+    config: CycleConfig
+    watch: Watch
 
-def prepare(
-    folder: Path,
-    labeled: Dataset,
-    pool: Pool,
-    serving: Detector,
-    learned: Learned,
-    untrained: Detector,
-    fetch: Fetch,
-    config: CycleConfig,
-    watch: Watch,
-) -> Plan:
-    """The inner loop of a cycle: which variants are to be trained before the pool can be ranked.
+    def look(
+        self,
+        store: PoolStore,
+        encoder: Encoder,
+        labeled: Set[int],
+        metrics: Metrics | None,
+        sink: DetectionSink | None = None,
+    ) -> Pool:
+        """Let the encoder see what it has not seen, and return the unlabeled images as a pool beside the labeled ones.
 
-    A plan that was finished before a crash is taken up again.
+        Args:
+            store: holds what was seen before.
+            labeled: ids of the images that are labeled already.
+            metrics: of the encoder's detector on the holdout, where they are known.
+            sink: gets the detections of every image that is looked at.
+        """
+        described = store.scan(
+            encoder, self.images, sink, batch=self.config.fit.batch, report=partial(self.watch, "scan")
+        )
+        self.watch("scan", 1, 1)
+        names = encoder.detector.names
+        return store.pool(
+            [image for image in described if image not in labeled],
+            [image for image in described if image in labeled],
+            np.array([metrics.per_class.get(name, -1.0) if metrics else -1.0 for name in names]),
+            names,
+        )
 
-    Args:
-        folder: holds the labeled images in `images/`.
-        serving: the detector that is to serve.
-        untrained: what a project's first training starts from.
-    """
-    try:
-        return Plan.load(folder)
-    except FileNotFoundError:
-        pass
-    seconds = config.seconds or SHARE_OF_TRAINING * learned.seconds
-    measured = config.plan.within(seconds, learned.seconds / max(learned.updates, 1))
-    train = labeled.holdout()[0] if has_boxes(labeled.holdout()[0]) else labeled
-    hindsight = None
-    if measured.hindsight:
-        hindsight = look_back(train, untrained, learned.earlier, config.fit, partial(watch, "hindsight"))
-    cycle = learned.version.number
-    return make_plan(folder, labeled, pool, serving, hindsight, learned.gain, fetch, config.budget, measured, cycle)
+    def plan(
+        self, folder: Path, labeled: Dataset, pool: Pool, serving: Detector, learned: Learned, untrained: Detector
+    ) -> Plan:
+        """The inner loop: which variants are to be trained before the pool can be ranked.
+
+        A plan that was finished before a crash is taken up again.
+
+        Args:
+            folder: holds the labeled images in `images/`.
+            serving: the detector that is to serve.
+            untrained: what a project's first training starts from.
+        """
+        with suppress(FileNotFoundError):
+            return Plan.load(folder)
+        seconds = self.config.seconds or SHARE_OF_TRAINING * learned.seconds
+        config = self.config.plan.within(seconds, learned.seconds / max(learned.updates, 1))
+        train, _ = labeled.holdout()
+        hindsight = None
+        if config.hindsight:
+            report = partial(self.watch, "hindsight")
+            hindsight = look_back(
+                train if train.boxes else labeled, untrained, learned.earlier, self.config.fit, report
+            )
+        planner = Planner(folder, self.images, config, self.config.budget, learned.version.number)
+        return planner.plan(labeled, pool, serving, hindsight, learned.gain)
 
 
 def rank(pool: Pool, rows: Rows, cycle: int, config: CycleConfig, watch: Watch) -> Ranking:

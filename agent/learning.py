@@ -16,7 +16,7 @@ from model.atomic import remove, write_file
 from model.data.dataset import Dataset
 from model.detectors.base import Detector, FitConfig
 from model.detectors.open import open_detector
-from model.evaluate import Metrics, evaluate
+from model.evaluate import Metrics, detect, evaluate
 from model.progress import Report, Watch
 from model.versions import Version, VersionError, VersionStore
 
@@ -82,15 +82,15 @@ def learn(
         if path.name != "images":
             remove(path)
     train, holdout = labeled.holdout()
-    possible = has_boxes(train) and has_boxes(holdout)
+    comparable = bool(train.boxes and holdout.boxes)
     log.info("training on %d images, holdout of %d", len(train), len(holdout))
-    learning = train if possible else labeled
+    learning = train if comparable else labeled
     began = time.monotonic()
     student = (start or detector).fit(learning, fit, report=partial(watch, "train"))
     seconds = time.monotonic() - began
     labels = {name: name for name in labeled.names}
     metrics = before = delta = None
-    if possible:
+    if comparable:
         metrics, table = _score(student, labels, holdout, partial(watch, "evaluate"))
         before, other = _score(detector, serving.label_map, holdout, partial(watch, "evaluate the serving model"))
         delta = table.delta(other, rng=fit.seed)
@@ -128,11 +128,6 @@ def trained_on(store: VersionStore, version: Version, detector: Detector) -> tup
         return detector, frozenset(json.loads(store.read(version.name, TRAINED_ON)))
     except VersionError:
         return None
-
-
-def has_boxes(dataset: Dataset) -> bool:
-    """Whether anything in the data set can be learned from or scored against."""
-    return any(len(image.class_ids) for image in dataset.images)
 
 
 def decide(new: Metrics | None, serving: Metrics | None, delta: Delta | None) -> tuple[bool, str]:
@@ -192,9 +187,8 @@ def _score(
     detector: Detector, label_map: dict[str, str], holdout: Dataset, report: Report
 ) -> tuple[Metrics, MatchTable]:
     """pycocotools' figures with the bootstrap's interval, and the match table behind it."""
-    raw = detector.predict([image.path for image in holdout.images], report=report)
-    found = [f.renamed(detector.names, label_map, holdout.names) for f in raw]
-    table = MatchTable.from_dataset(holdout, found)
+    detections = detect(detector, holdout, label_map, report)
+    table = MatchTable.from_dataset(holdout, detections)
     spread = table.bootstrap(rng=0).map
-    metrics = replace(evaluate(holdout, found), map_error=spread.error, map_interval=(spread.low, spread.high))
+    metrics = replace(evaluate(holdout, detections), map_error=spread.error, map_interval=(spread.low, spread.high))
     return metrics, table

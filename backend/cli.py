@@ -20,7 +20,7 @@ from backend.settings import Settings, get_settings
 from model.detectors.base import WeightsError
 from model.versions import VersionError
 
-# Before torch is loaded: its threads spin while they wait, which on a busy machine costs up to 50 times.
+# Before torch is loaded: its threads spin while they wait, which slows a busy machine down (docs/MEASURED.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FAULTS = (StudioError, LabelConfigError, WeightsError, VersionError)
@@ -200,7 +200,7 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
     Example: mgral versions 3 --roll-back
     """
     from backend.label_studio.client import Studio
-    from backend.project.publish import go_to
+    from backend.project.publish import Publisher
     from backend.project.published import Published
     from backend.project.serving import store_of
     from backend.queue.enqueue import Jobs
@@ -212,7 +212,7 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
         count = studio.project(project)["total_annotations_number"]
         chosen = store.promote(promote) if promote else store.roll_back()
         published = Published(settings.model_dir / str(project))
-        click.echo(go_to(studio, Jobs(settings), project, published, chosen, count))
+        click.echo(Publisher(studio, project, store, published).show(chosen, count, Jobs(settings)))
     serving = store.serving()
     for version in store.list():
         mark = "*" if serving and version.name == serving.name else " "

@@ -95,7 +95,13 @@ class MgralBackend(LabelStudioMLBase):
                 task.id,
                 task.data[config.data_key],
                 MIDDLE,
-                regions(detections, detector.names, config, label_map, self._threshold(config)),
+                regions(
+                    detections,
+                    detector.names,
+                    config,
+                    label_map,
+                    config.shown_from(self.settings.model_score_threshold),
+                ),
             )
             for (task, _), detections in zip(seen, found, strict=True)
         ]
@@ -116,13 +122,16 @@ class MgralBackend(LabelStudioMLBase):
         except ImageError as error:
             log.warning("%s", error)
             return {"result": [], "score": MIDDLE, "model_version": live.model_version}
-        candidates = regions(found, detector.names, config, config.label_map(detector.names), self._threshold(config))
+        candidates = regions(
+            found,
+            detector.names,
+            config,
+            config.label_map(detector.names),
+            config.shown_from(self.settings.model_score_threshold),
+        )
         chosen = [region for region in candidates if any(_within(region["value"], d.get("value", {})) for d in drawn)]
         score = max((region["score"] for region in chosen), default=MIDDLE)
         return {"result": chosen, "score": score, "model_version": live.model_version}
-
-    def _threshold(self, config: LabelConfig) -> float:
-        return self.settings.model_score_threshold if config.threshold is None else config.threshold
 
     def _hand_over(self, kind: str, project: int, count: int, why: str) -> None:
         try:

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
-from agent.inner_loop.proposals import propose
+from agent.inner_loop.proposals import Proposal, propose
 from agent.match_table import MatchTable
+from agent.pool.images import Images
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
 from model.data.images import displayed_size
 from model.detectors.base import Detector, FitConfig
+from model.evaluate import detect
 from model.progress import Report
-
-Fetch = Callable[[list[int]], Iterable[tuple[int, bytes]]]
 
 FEWEST = 8  # images that play the pool, or that are measured on: with fewer there is nothing to tell batches apart by
 BACKGROUND = 256  # unlabeled images beside which those that play the pool are described
@@ -100,77 +100,134 @@ def look_back(
     shuffled = np.random.default_rng(fit.seed).permutation(ids).tolist()
     known, fresh = sorted(shuffled[: len(ids) // 2]), sorted(shuffled[len(ids) // 2 :])
     half = train.subset(known)
-    if len(known) < FEWEST or not any(len(image.class_ids) for image in half.images):
+    if len(known) < FEWEST or not half.boxes:
         return None
     shorter = replace(fit, epochs=max(1, fit.epochs // 2), min_steps=max(1, fit.min_steps // 2))
     return Hindsight(untrained.fit(half, shorter, report=report), tuple(known), tuple(fresh), False)
 
 
-def make_plan(
-    folder: Path,
-    labeled: Dataset,
-    pool: Pool,
-    serving: Detector,
-    hindsight: Hindsight | None,
-    gain: tuple[float, float] | None,
-    fetch: Fetch,
-    budget: int,
-    config: PlanConfig,
-    cycle: int,
-) -> Plan:
-    """Choose the batches, put everything that a worker needs into `folder`, and return the plan.
+@dataclass(frozen=True)
+class Planner:
+    """Chooses the batches that a cycle measures, and writes down all that is needed to measure them.
 
-    Args:
-        labeled: all labeled images; their files are in `folder / "images"`.
-        pool: the unlabeled images as `serving` sees them.
-        gain: (ΔmAP, standard error) of the last training over the detector that served before.
-        fetch: yields the bytes of unlabeled images; those that cannot be read are left out.
+    Attributes:
+        folder: where the plan goes; the files of the labeled images are in `folder / "images"` already.
+        images: of the project; the files of unlabeled ones are asked for.
+        config: how many batches, and how they are trained.
         budget: images that the ranking's batch will have.
+        cycle: the number of the cycle.
     """
-    rng = np.random.default_rng([config.training.seed, cycle])
-    train, holdout = labeled.holdout()
-    groups: dict[str, Group] = {}
-    variants: list[Variant] = []
-    starts: dict[str, Detector] = {}
-    described: dict[str, Described] = {}
-    background = [int(k) for k in rng.permutation(pool.ids)[:BACKGROUND]]
-    measured = any(len(image.class_ids) for image in holdout.images) and len(holdout) >= FEWEST
-    surrogates = propose(pool, config.surrogates, budget, rng) if measured and len(pool) > budget else []
-    wanted = set(background if hindsight and config.hindsight else [])
-    wanted |= {int(pool.ids[row]) for proposal in surrogates for row in proposal.rows}
-    fetched = _store(folder, sorted(wanted), fetch)
-    everything = Dataset(labeled.images + tuple(fetched.values()), labeled.names)
 
-    if hindsight is not None and config.hindsight:
-        seen = _described(hindsight, everything, holdout, [k for k in background if k in fetched])
-        played = np.flatnonzero(np.isin(seen.ids, hindsight.fresh))
-        mine = seen.take(played)
-        batches = propose(mine, config.hindsight, max(2, len(mine) // 2), rng)
+    folder: Path
+    images: Images
+    config: PlanConfig
+    budget: int
+    cycle: int
+
+    def plan(
+        self,
+        labeled: Dataset,
+        pool: Pool,
+        serving: Detector,
+        hindsight: Hindsight | None,
+        gain: tuple[float, float] | None,
+    ) -> Plan:
+        """Put everything that a worker needs into the folder, and return the plan.
+
+        Args:
+            labeled: all labeled images.
+            pool: the unlabeled images as `serving` sees them.
+            gain: (ΔmAP, standard error) of the last training over the detector that served before.
+        """
+        rng = np.random.default_rng([self.config.training.seed, self.cycle])
+        train, holdout = labeled.holdout()
+        background = [int(k) for k in rng.permutation(pool.ids)[:BACKGROUND]]
+        comparable = bool(holdout.boxes) and len(holdout) >= FEWEST
+        proposals = []
+        if comparable and len(pool) > self.budget:
+            proposals = propose(pool, self.config.surrogates, self.budget, rng)
+        needed = set(background if hindsight and self.config.hindsight else [])
+        needed |= {int(pool.ids[row]) for proposal in proposals for row in proposal.rows}
+        unlabeled = self._fetch(sorted(needed))
+        everything = Dataset(labeled.images + tuple(unlabeled.values()), labeled.names)
+
+        measurements = []
+        if hindsight is not None and self.config.hindsight:
+            beside = [image for image in background if image in unlabeled]
+            measurements.append(self._hindsight(hindsight, everything, holdout, beside, rng))
+        if proposals:
+            measurements.append(self._surrogates(proposals, pool, serving, train, holdout, set(unlabeled)))
+        past = None
+        if gain is not None and hindsight is not None and hindsight.served and self.config.hindsight:
+            past = Past(hindsight.fresh, *gain)
+        groups = {m.name: m.group for m in measurements}
+        variants = [variant for m in measurements for variant in m.variants]
+        plan = Plan(self.folder, groups, variants, self.cycle, past)
+        plan.save(everything, {m.name: m.start for m in measurements}, {m.name: m.described for m in measurements})
+        return plan
+
+    def _hindsight(
+        self, hindsight: Hindsight, data: Dataset, holdout: Dataset, background: list[int], rng: np.random.Generator
+    ) -> _Measurements:
+        """Batches of labeled images that play the pool, with their true boxes."""
+        players = _as_seen(hindsight, data, holdout, background)
+        rows = np.flatnonzero(np.isin(players.ids, hindsight.fresh))
+        fresh = players.take(rows)
+        batches = propose(fresh, self.config.hindsight, max(2, len(fresh) // 2), rng)
         evaluation = tuple(image.id for image in holdout.images) + hindsight.fresh
-        groups[HINDSIGHT] = Group(hindsight.known, evaluation, config.training)
-        starts[HINDSIGHT] = hindsight.detector
-        known = everything.subset(hindsight.known)
-        described[HINDSIGHT] = Described.of(seen, describe_pool(seen), played, known)
-        variants += [Variant(HINDSIGHT, "control", ())]
-        variants += [Variant(HINDSIGHT, b.kind, tuple(int(k) for k in mine.ids[b.rows])) for b in batches]
-    if surrogates:
-        groups[SURROGATE] = Group(
-            tuple(i.id for i in train.images), tuple(i.id for i in holdout.images), config.training
+        return _Measurements(
+            HINDSIGHT,
+            Group(hindsight.known, evaluation, self.config.training),
+            hindsight.detector,
+            Described.of(players, describe_pool(players), rows, data.subset(hindsight.known)),
+            [Variant(HINDSIGHT, b.kind, tuple(int(k) for k in fresh.ids[b.rows])) for b in batches],
         )
-        starts[SURROGATE] = serving
-        rows = np.unique(np.concatenate([proposal.rows for proposal in surrogates]))
-        described[SURROGATE] = Described.of(pool, describe_pool(pool), rows, train)
-        variants += [Variant(SURROGATE, "control", ())]
-        for proposal in surrogates:
-            ids = tuple(k for k in pool.ids[proposal.rows].tolist() if k in fetched)
-            if ids:
-                variants.append(Variant(SURROGATE, proposal.kind, ids))
-    past = None
-    if gain is not None and hindsight is not None and hindsight.served and HINDSIGHT in groups:
-        past = Past(hindsight.fresh, *gain)
-    plan = Plan(folder, groups, variants, cycle, past)
-    plan.save(everything, starts, described)
-    return plan
+
+    def _surrogates(
+        self,
+        proposals: list[Proposal],
+        pool: Pool,
+        serving: Detector,
+        train: Dataset,
+        holdout: Dataset,
+        readable: set[int],
+    ) -> _Measurements:
+        """Batches of the pool, with the boxes that the detector itself finds."""
+        rows = np.unique(np.concatenate([proposal.rows for proposal in proposals]))
+        batches = [(b.kind, tuple(k for k in pool.ids[b.rows].tolist() if k in readable)) for b in proposals]
+        ids = tuple(image.id for image in train.images), tuple(image.id for image in holdout.images)
+        return _Measurements(
+            SURROGATE,
+            Group(*ids, self.config.training),
+            serving,
+            Described.of(pool, describe_pool(pool), rows, train),
+            [Variant(SURROGATE, kind, images) for kind, images in batches if images],
+        )
+
+    def _fetch(self, ids: list[int]) -> dict[int, LabeledImage]:
+        """Write the files of unlabeled images into the folder; those that cannot be read are missing."""
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
+        images = {}
+        for image, data in self.images.contents(ids):
+            path = self.folder / "images" / str(image)
+            path.write_bytes(data)
+            images[image] = LabeledImage(image, path, displayed_size(path))
+        return images
+
+
+@dataclass(frozen=True, eq=False)
+class _Measurements:
+    """One group of a plan: its images, the detector that it starts from, its batches; a control comes with them."""
+
+    name: str
+    group: Group
+    start: Detector
+    described: Described
+    batches: list[Variant]
+
+    @property
+    def variants(self) -> list[Variant]:
+        return [Variant(self.name, "control", ()), *self.batches]
 
 
 def copied(labeled: Dataset, folder: Path) -> Dataset:
@@ -185,37 +242,25 @@ def copied(labeled: Dataset, folder: Path) -> Dataset:
     return Dataset(tuple(images), labeled.names)
 
 
-def _store(folder: Path, ids: list[int], fetch: Fetch) -> dict[int, LabeledImage]:
-    """Write the pictures of unlabeled images below `folder`; those that cannot be read are missing."""
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    out = {}
-    for image_id, data in fetch(ids):
-        path = folder / "images" / str(image_id)
-        path.write_bytes(data)
-        out[image_id] = LabeledImage(image_id, path, displayed_size(path))
-    return out
-
-
-def _described(hindsight: Hindsight, data: Dataset, holdout: Dataset, background: list[int]) -> Pool:
+def _as_seen(hindsight: Hindsight, data: Dataset, holdout: Dataset, background: list[int]) -> Pool:
     """The images that play the pool, and some of the real pool beside them, as hindsight's detector sees them."""
     ap = np.full(len(data.names), -1.0)
     if len(holdout):
-        found = hindsight.detector.predict([image.path for image in holdout.images])
-        ap = MatchTable.from_dataset(holdout, found).evaluate().ap
-    looked = data.subset({*hindsight.fresh, *background})
-    known = data.subset(hindsight.known)
+        ap = MatchTable.from_dataset(holdout, detect(hindsight.detector, holdout)).evaluate().ap
+    images = data.subset({*hindsight.fresh, *background})
+    learned = data.subset(hindsight.known)
     encodings: list[np.ndarray] = []
 
     def look() -> Iterable[Detections]:
-        for detections, encoding in hindsight.detector.scan([image.path for image in looked.images]):
+        for detections, encoding in hindsight.detector.scan([image.path for image in images.images]):
             encodings.append(encoding)
             yield detections
 
     return Pool.from_detections(
-        [image.id for image in looked.images],
+        [image.id for image in images.images],
         look(),
         encodings,
         hindsight.detector.names,
-        hindsight.detector.encode([image.path for image in known.images]),
+        hindsight.detector.encode([image.path for image in learned.images]),
         ap,
     )

@@ -14,17 +14,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from agent.pool.descriptors import describe
+from agent.pool.images import DetectionSink, Images
 from agent.pool.pool import Pool
 from agent.pool.reduction import chunks
 from model.atomic import write_file
-from model.data.detections import Detections
 from model.detectors.base import Detector, Picture
 from model.progress import Report, silent
 
@@ -44,6 +45,23 @@ def encoder_fingerprint(weights: Path, detector: Detector) -> str:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps([FORMAT, list(detector.names), detector.image_size]).encode())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A detector, and the fingerprint of all that decides what it makes of an image (see `encoder_fingerprint`)."""
+
+    detector: Detector
+    fingerprint: str
+
+
+class _Row(NamedTuple):
+    """What is written of one image."""
+
+    image: int
+    key: str
+    encoding: np.ndarray
+    summary: np.ndarray
 
 
 class FileRows:
@@ -87,7 +105,7 @@ class PoolStore:
         """Images that are known, counted once each."""
         return len(self._ids)
 
-    def known(self, images: Sequence[tuple[int, str]]) -> np.ndarray:
+    def describes(self, images: Sequence[tuple[int, str]]) -> np.ndarray:
         """(n,) bool: whether the store describes each (id, content key)."""
         rows = self._rows(np.array([image for image, _ in images], np.int64))
         keys = _digests(key for _, key in images)
@@ -95,26 +113,19 @@ class PoolStore:
 
     def scan(
         self,
-        detector: Detector,
-        fingerprint: str,
-        images: Sequence[tuple[int, str]],
-        pictures: Callable[[list[int]], Iterable[tuple[int, Picture]]],
+        encoder: Encoder,
+        images: Images,
+        sink: DetectionSink | None = None,
         *,
-        on_detections: Callable[[int, Detections], None] | None = None,
-        before_commit: Callable[[], None] | None = None,
         batch: int = 16,
         report: Report = silent,
     ) -> list[int]:
         """Look once at every image that this encoder has not seen, reading `batch` at a time.
 
+        Another fingerprint than the store's empties the store first.
+
         Args:
-            detector: the serving detector.
-            fingerprint: of its encoder (`encoder_fingerprint`); another than the store's empties the store.
-            images: (id, content key), each id once; a key is any string that changes with the picture.
-            pictures: yields (id, picture) for the ids it is given, those that are not known; may leave some out.
-            on_detections: called with the id and the detections of each new image.
-            before_commit: called before images whose detections were handed out count as known: whoever buffers
-                detections writes them now, as nobody will look at these images again.
+            sink: gets the detections of each new image.
             report: called after every batch, with the number of new images.
 
         Returns:
@@ -125,38 +136,41 @@ class PoolStore:
             ValueError: an encoding is not finite, or does not fit into float16.
         """
         self._load()  # a pass that failed may have left a torn end
-        if self.meta.get("fingerprint") != fingerprint or self.meta.get("names") != list(detector.names):
+        names = list(encoder.detector.names)
+        if self.meta.get("fingerprint") != encoder.fingerprint or self.meta.get("names") != names:
             self._empty()
-        keys = dict(images)
-        missing = [image for (image, _), seen in zip(images, self.known(images), strict=True) if not seen]
+        listed = images.keys()
+        keys = dict(listed)
+        missing = [image for (image, _), described in zip(listed, self.describes(listed), strict=True) if not described]
         ids: list[int] = []
 
         def remember() -> Iterator[Picture]:
-            for image, picture in pictures(missing):
+            for image, picture in images.pictures(missing):
                 ids.append(image)
                 yield picture
 
-        block: list[tuple[np.ndarray, np.ndarray]] = []
-        done = 0
-        for found, encoding in detector.scan(remember(), batch=batch) if missing else ():
+        block: list[_Row] = []
+        scanned = encoder.detector.scan(remember(), batch=batch) if missing else ()
+        for done, (detections, encoding) in enumerate(scanned, 1):
+            image = ids[done - 1]
             if not (np.abs(encoding) <= np.finfo(np.float16).max).all():  # nan compares false
                 raise ValueError(
-                    f"encoding of image {ids[done]} is not finite, or above 65504: the detector's weights have "
+                    f"encoding of image {image} is not finite, or above 65504: the detector's weights have "
                     "diverged; train again, or go back to an earlier version"
                 )
-            if on_detections is not None:
-                on_detections(ids[done], found)
-            block.append((encoding.astype(np.float16), describe(found).astype(np.float32)))
-            done += 1
+            if sink is not None:
+                sink.keep(image, detections)
+            summary = describe(detections).astype(np.float32)
+            block.append(_Row(image, keys[image], encoding.astype(np.float16), summary))
             if len(block) == BLOCK:
-                self._commit(ids[done - BLOCK : done], block, keys, fingerprint, detector.names, before_commit)
+                self._commit(block, encoder, sink)
                 block.clear()
             if done % batch == 0 or done == len(missing):
                 report(done, len(missing))
         if block:
-            self._commit(ids[done - len(block) : done], block, keys, fingerprint, detector.names, before_commit)
+            self._commit(block, encoder, sink)
         self._load()
-        return [image for (image, _), seen in zip(images, self.known(images), strict=True) if seen]
+        return [image for (image, _), described in zip(listed, self.describes(listed), strict=True) if described]
 
     def pool(
         self,
@@ -174,8 +188,8 @@ class PoolStore:
                 f"pool of classes {list(names)}, but the store holds {self.meta['names']}: scan with the detector that "
                 "serves before asking for its pool"
             )
-        unlabeled, rows = self._chosen(ids)
-        labeled, labeled_rows = self._chosen(labeled_ids)
+        unlabeled, rows = self._held(ids)
+        labeled, labeled_rows = self._held(labeled_ids)
         return Pool.from_summaries(
             unlabeled,
             self._read(SUMMARIES, rows, len(names)),
@@ -188,10 +202,10 @@ class PoolStore:
             directory=self.directory,
         )
 
-    def _chosen(self, ids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        wanted = np.asarray(ids, np.int64).reshape(-1)
-        rows = self._rows(wanted)
-        return wanted[rows >= 0], rows[rows >= 0]
+    def _held(self, ids: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = np.asarray(ids, np.int64).reshape(-1)
+        rows = self._rows(images)
+        return images[rows >= 0], rows[rows >= 0]
 
     def _rows(self, ids: np.ndarray) -> np.ndarray:
         """(n,) int64 last row of each id, -1 where there is none."""
@@ -231,25 +245,19 @@ class PoolStore:
         self.meta = {}
         self._load()
 
-    def _commit(
-        self,
-        ids: list[int],
-        block: list[tuple[np.ndarray, np.ndarray]],
-        keys: dict[int, str],
-        fingerprint: str,
-        names: Sequence[str],
-        before_commit: Callable[[], None] | None,
-    ) -> None:
-        """Append a block, its index last."""
-        if before_commit is not None:
-            before_commit()
+    def _commit(self, block: list[_Row], encoder: Encoder, sink: DetectionSink | None) -> None:
+        """Append rows, their index last, after the sink wrote what it has of them."""
+        if sink is not None:
+            sink.flush()
         if not self.meta:
-            self.meta = {"fingerprint": fingerprint, "names": list(names), "width": len(block[0][0])}
+            names = list(encoder.detector.names)
+            self.meta = {"fingerprint": encoder.fingerprint, "names": names, "width": len(block[0].encoding)}
             write_file(self.directory / META, json.dumps(self.meta).encode())
-        entries = np.zeros(len(ids), ENTRY)
-        entries["id"] = ids
-        entries["key"] = _digests(keys[image] for image in ids)
-        encodings, summaries = (np.stack(part) for part in zip(*block, strict=True))
+        entries = np.zeros(len(block), ENTRY)
+        entries["id"] = [row.image for row in block]
+        entries["key"] = _digests(row.key for row in block)
+        encodings = np.stack([row.encoding for row in block])
+        summaries = np.stack([row.summary for row in block])
         for name, rows in ((ENCODINGS, encodings), (SUMMARIES, summaries), (INDEX, entries)):
             with (self.directory / name).open("ab") as file:
                 file.write(rows.tobytes())

@@ -92,7 +92,7 @@ class SimulationConfig:
                 f"{self.initial} images and {self.cycles} batches of {self.batch} are {wanted}, but the pool holds "
                 f"{len(pool)}: give fewer cycles or smaller batches"
             )
-        if not any(len(image.class_ids) for image in evaluation.images):
+        if not evaluation.boxes:
             raise SimulationError(
                 f"the {len(evaluation)} evaluation images hold no box: give images of another split than 'train' boxes"
             )

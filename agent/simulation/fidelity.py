@@ -9,7 +9,6 @@ fitted to them, by source, is held against the real gains.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,20 +20,24 @@ from agent.gain.fit import fit_gains
 from agent.gain.ranks import spearman
 from agent.gain.rows import Rows
 from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Plan
-from agent.inner_loop.planning import PlanConfig, copied, look_back, make_plan
+from agent.inner_loop.planning import PlanConfig, Planner, copied, look_back
 from agent.inner_loop.proposals import propose
 from agent.match_table import MatchTable
+from agent.pool.images import DatasetImages
 from agent.pool.phi import Phi, describe_pool
 from agent.pool.pool import Pool
-from agent.pool.store import PoolStore, encoder_fingerprint
+from agent.pool.store import Encoder, PoolStore, encoder_fingerprint
+from agent.rounding import rounded
 from model.atomic import write_file
 from model.data.dataset import Dataset
 from model.detectors.base import Detector, FitConfig
 from model.detectors.open import open_detector
+from model.evaluate import detect
 from model.progress import Watch
 
 CONTROL = -1  # the retrain without any batch
 RESAMPLES = 2000
+DIGITS = 3  # of a rank correlation
 CYCLE = 1
 SOURCES: dict[str, tuple[str, ...]] = {
     "nothing": (),
@@ -85,7 +88,7 @@ def measure(
     for name, sources in SOURCES.items():
         figures[name] = _against(gains, Rows(row for row in rows if row.source in sources), start, phi)
     figures["descriptors"] = {
-        column: _told(spearman(gains, [float(phi.values[rows, k].mean()) for rows in start.batches]))
+        column: rounded(spearman(gains, [float(phi.values[rows, k].mean()) for rows in start.batches]), DIGITS)
         for k, column in enumerate(phi.columns)
         if not column.startswith("component_")
     }
@@ -116,18 +119,11 @@ class _Start:
         else:
             labeled = json.loads(kept.read_text())["labeled"]
         detector = open_detector(out / "start.pt")
-        known = data.subset(labeled)
-        _, holdout = known.holdout()
-        ap = MatchTable.from_dataset(holdout, detector.predict([i.path for i in holdout.images])).evaluate().ap
-        paths = {image.id: image.path for image in data.images}
+        _, holdout = data.subset(labeled).holdout()
+        ap = MatchTable.from_dataset(holdout, detect(detector, holdout)).evaluate().ap
         store = PoolStore(out / "pool")
-        store.scan(
-            detector,
-            encoder_fingerprint(out / "start.pt", detector),
-            [(image, str(path)) for image, path in paths.items()],
-            lambda missing: ((image, paths[image]) for image in missing),
-            report=partial(watch, "scan"),
-        )
+        encoder = Encoder(detector, encoder_fingerprint(out / "start.pt", detector))
+        store.scan(encoder, DatasetImages(data), report=partial(watch, "scan"))
         pool = store.pool([image for image in ids if image not in set(labeled)], labeled, ap, detector.names)
         if not kept.exists():
             drawn = propose(pool, config.batches, config.batch, np.random.default_rng(config.seed))
@@ -137,8 +133,7 @@ class _Start:
             }
             write_file(kept, json.dumps(body).encode())
         batches = json.loads(kept.read_text())["batches"]
-        row = {int(image): k for k, image in enumerate(pool.ids)}
-        rows = [np.array([row[image] for image in batch["ids"]]) for batch in batches]
+        rows = [pool.rows(batch["ids"]) for batch in batches]
         return cls(detector, tuple(labeled), pool, rows, [batch["kind"] for batch in batches])
 
     def score(self, evaluation: Dataset) -> float:
@@ -162,7 +157,7 @@ def _retrain(
         watch("retrain", number, len(wanted), map=maps[seed, k])
     gains = np.array([[maps[s, k] - maps[s, CONTROL] for k in range(len(start.batches))] for s in range(config.seeds)])
     pairs = [(a, b) for a in range(config.seeds) for b in range(a)]
-    ceiling = _told(float(np.mean([spearman(gains[a], gains[b]) for a, b in pairs]))) if pairs else None
+    ceiling = rounded(float(np.mean([spearman(gains[a], gains[b]) for a, b in pairs])), DIGITS) if pairs else None
     return gains.mean(axis=0), ceiling
 
 
@@ -172,16 +167,12 @@ def _inner_loop(
     """The plan with all its variants done. Hindsight starts from a training on half of the labeled images."""
     folder = out / "plan"
     labeled = data.subset(start.labeled)
-    paths = {image.id: image.path for image in data.images}
-
-    def fetch(ids: list[int]) -> Iterable[tuple[int, bytes]]:
-        return ((image, paths[image].read_bytes()) for image in ids)
-
     if not (folder / "plan.json").exists():
         labeled = copied(labeled, folder)
         train, _ = labeled.holdout()
         back = look_back(train, weights, None, config.start, partial(watch, "hindsight"))
-        make_plan(folder, labeled, start.pool, start.detector, back, None, fetch, config.batch, config.plan, CYCLE)
+        planner = Planner(folder, DatasetImages(data), config.plan, config.batch, CYCLE)
+        planner.plan(labeled, start.pool, start.detector, back, None)
     plan = Plan.load(folder)
     plan.finish(watch)
     return plan
@@ -195,16 +186,11 @@ def _against(gains: np.ndarray, rows: Rows, start: _Start, phi: Phi) -> dict[str
     return {
         "rows": len(rows),
         "model": fitted.name,
-        "rho": _told(spearman(gains, estimates)),
-        "rho_interval": [_told(low), _told(high)],
-        "rho_held_out": _told(fitted.rho),
+        "rho": rounded(spearman(gains, estimates), DIGITS),
+        "rho_interval": [rounded(low, DIGITS), rounded(high, DIGITS)],
+        "rho_held_out": rounded(fitted.rho, DIGITS),
         "estimates": [round(value, 5) for value in estimates],
     }
-
-
-def _told(value: float) -> float | None:
-    """A figure for JSON, which knows no nan."""
-    return None if np.isnan(value) else round(value, 3)
 
 
 def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -217,5 +203,4 @@ def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def _score(detector: Detector, evaluation: Dataset) -> float:
-    found = detector.predict([image.path for image in evaluation.images])
-    return MatchTable.from_dataset(evaluation, found).evaluate().map
+    return MatchTable.from_dataset(evaluation, detect(detector, evaluation)).evaluate().map

@@ -12,28 +12,27 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.cycle import look, prepare, rank
+from agent.cycle import Cycle, rank
 from agent.gain.rows import Rows
 from agent.inner_loop.planning import copied
 from agent.learning import Learned, learn
 from agent.match_table import MatchTable
+from agent.pool.images import DatasetImages
 from agent.pool.pool import Pool
-from agent.pool.store import PoolStore, encoder_fingerprint
+from agent.pool.store import Encoder, PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
 from agent.strategies.mgral import Mgral
 from model.atomic import TEMPORARY, remove, write_file
 from model.data.dataset import Dataset
-from model.data.detections import Detections
-from model.detectors.base import Detector, Picture
+from model.detectors.base import Detector
 from model.detectors.open import open_detector
-from model.evaluate import Metrics, evaluate
+from model.evaluate import Metrics, detect, evaluate
 from model.progress import Watch
 from model.versions import Version, VersionStore
 
@@ -84,8 +83,7 @@ class Run:
             weights = open_detector(self.config.weights)
             weights.image_size = self.config.fit.image_size
             shared = {name: name for name in weights.names if name in self.pool.names}
-            first = store.add(weights, metrics=None, label_map=shared, fingerprint="", parent=None, images=0)
-            store.promote(first.name)
+            store.add_first(weights, shared)
         if self.measured(0) is None:
             self._measure(0, store, self.initial(), watch)
         self._look(0, store, watch)
@@ -140,12 +138,12 @@ class Run:
         version, detector = _serving(store)
         began = time.monotonic()
         watch("evaluate", 0, len(self.evaluation))
-        found = detections(version, detector, self.evaluation)
-        metrics = evaluate(self.evaluation, found)
-        MatchTable.from_dataset(self.evaluation, found).save(self.at(cycle) / TABLE)
+        detections = detect(detector, self.evaluation, version.label_map)
+        metrics = evaluate(self.evaluation, detections)
+        MatchTable.from_dataset(self.evaluation, detections).save(self.at(cycle) / TABLE)
         body = {
             "labeled": ids,
-            "boxes": sum(len(image.class_ids) for image in labeled.images),
+            "boxes": labeled.boxes,
             "map": metrics.map,
             "map50": metrics.map50,
             "per_class": metrics.per_class,
@@ -159,24 +157,15 @@ class Run:
         version, detector = _serving(store)
         measured = self.measured(cycle)
         assert measured is not None
-        paths = {image.id: image.path for image in self.pool.images}
-
-        def pictures(wanted: list[int]) -> Iterable[tuple[int, Picture]]:
-            return ((image, paths[image]) for image in wanted)
-
-        return look(
+        return self._cycle(watch).look(
             PoolStore((self.folder if cycle else self.start) / "pool"),
-            detector,
-            encoder_fingerprint(version.weights, detector),
-            [(image, str(path)) for image, path in paths.items()],
-            pictures,
+            Encoder(detector, encoder_fingerprint(version.weights, detector)),
             set(measured["labeled"]),
             Metrics(**version.metrics) if version.metrics else None,
-            self.config.of_run(self.strategy, self.seed),
-            watch,
-            lambda *_: None,
-            lambda: None,
         )
+
+    def _cycle(self, watch: Watch) -> Cycle:
+        return Cycle(DatasetImages(self.pool), self.config.of_run(self.strategy, self.seed), watch)
 
     def _choose(self, cycle: int, store: VersionStore, watch: Watch) -> None:
         """Rank the pool by the strategy; what mgral measures for it is kept for the cycles after."""
@@ -193,9 +182,7 @@ class Run:
             shared = store if cycle else VersionStore(self.start / "versions")
             learned = self._learned(cycle, shared, labeled, watch)
             folder = self.folder / "work"
-            plan = prepare(
-                folder, copied(labeled, folder), pool, detector, learned, self._untrained(), self._fetch, config, watch
-            )
+            plan = self._cycle(watch).plan(folder, copied(labeled, folder), pool, detector, learned, self._untrained())
             plan.finish(watch)
             rows = rows.renewed(plan.cycle, plan.rows())
             rows.save(self.folder / "rows.npz")
@@ -210,16 +197,6 @@ class Run:
             "seconds": dict(zip(("look", "measure", "rank"), np.diff(marks).tolist(), strict=True)),
         }
         write_file(self.folder / str(cycle) / CHOSEN, json.dumps(body).encode())
-
-    def _fetch(self, wanted: list[int]) -> Iterator[tuple[int, bytes]]:
-        for image in self.pool.subset(wanted).images:
-            yield image.id, image.path.read_bytes()
-
-
-def detections(version: Version, detector: Detector, dataset: Dataset) -> list[Detections]:
-    """What a version's detector finds in a data set, in the classes of that."""
-    raw = detector.predict([image.path for image in dataset.images])
-    return [one.renamed(detector.names, version.label_map, dataset.names) for one in raw]
 
 
 def _serving(store: VersionStore) -> tuple[Version, Detector]:

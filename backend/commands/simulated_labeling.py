@@ -15,7 +15,7 @@ from typing import Any
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import GridWatch, simulate
-from agent.simulation.run import Run, detections
+from agent.simulation.run import Run
 from backend.commands.annotator import Annotator
 from backend.commands.local import LocalStack
 from backend.commands.watch import fault, follow
@@ -27,7 +27,7 @@ from backend.queue.enqueue import Jobs
 from backend.settings import Settings
 from model.atomic import write_file
 from model.data.dataset import Dataset, LabeledImage
-from model.evaluate import evaluate
+from model.evaluate import detect, evaluate
 
 UNLIMITED = 1e9
 """Seconds for mgral's measuring: how many batches it measures must not depend on how fast the machine is."""
@@ -143,7 +143,7 @@ def _label(
             raise SimulationError(f"training in Label Studio's project {project} failed: {error}")
         serving = store.serving()
         assert serving is not None
-        score = evaluate(run.evaluation, detections(serving, detector_of(serving), run.evaluation)).map
+        score = evaluate(run.evaluation, detect(detector_of(serving), run.evaluation, serving.label_map)).map
         last = cycle == run.config.cycles
         out.append(([] if last else [annotator.label_next(project) for _ in range(run.config.batch)], score))
     return out

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.cycle import prepare
 from agent.gain.rows import Rows
 from agent.inner_loop.plan import Plan, run_variant
 from agent.learning import Learned
@@ -17,7 +14,6 @@ from backend.label_studio.client import Task
 from backend.project.serving import detector_of
 from backend.project.work import ProjectWork
 from model.data.dataset import Dataset
-from model.data.images import ImageError
 from model.versions import Version
 
 
@@ -32,24 +28,9 @@ class Trained:
 
 def inner_loop(work: ProjectWork, trained: Trained, tasks: list[Task], pool: Pool, serving: Version) -> Plan:
     """Train the variants of a cycle, here and on idle workers; what fails is left out."""
-    by_id = {task.id: task for task in tasks}
-
-    def fetch(wanted: list[int]) -> Iterator[tuple[int, bytes]]:
-        for task in wanted:
-            with suppress(ImageError):  # the scan has told of it
-                yield task, work.pictures.read(by_id[task], work.config.data_key)
-
-    plan = prepare(
-        trained.folder,
-        trained.dataset,
-        pool,
-        detector_of(serving),
-        trained.learned,
-        detector_of(work.store.list()[0]),  # untrained
-        fetch,
-        work.cycle,
-        work.progress,
-    )
+    untrained = detector_of(work.store.list()[0])
+    cycle = work.cycle(tasks)
+    plan = cycle.plan(trained.folder, trained.dataset, pool, detector_of(serving), trained.learned, untrained)
     work.progress.say(f"{len(plan.variants)} variants to train for the order")
     for stage, controls in (("controls", True), ("variants", False)):
         pending = plan.pending(controls=controls)

@@ -21,17 +21,17 @@ def predict(project: int) -> dict:
             return rank_and_publish(work, work.labeled_tasks())
         work.progress("fetch", 0, 1)
         tasks = list(work.studio.without_prediction(project, live.model_version))
-        known = work.published.predictions(live.model_version).get(task.id for task in tasks)
+        stored = work.published.predictions(live.model_version).get(task.id for task in tasks)
         images = {task.id: task.data.get(work.config.data_key) for task in tasks}
-        ready = {task: row for task, row in known.items() if row[0] == images[task]}
+        ready = {task: row for task, row in stored.items() if row[0] == images[task]}
         fresh = [task for task in tasks if task.id not in ready]
         version = work.store.get(live.version)
         pool = work.look(fresh, set(), version)
         # the agent learns a whole pool's order; a few late tasks are put in by the strategy that stands in for it
         strategy = UNTRUSTED if live.strategy == Mgral.name else live.strategy
-        ranking = order(pool, Rows(), 0, replace(work.cycle, strategy=strategy), work.progress)
-        stored = work.keep(live.model_version, pool, ranking)
-        rows = ready | stored.get(int(task) for task in ranking.order)
+        ranking = order(pool, Rows(), 0, replace(work.config_of_cycle, strategy=strategy), work.progress)
+        predictions = work.keep(live.model_version, pool, ranking)
+        rows = ready | predictions.get(int(task) for task in ranking.order)
         batch = items(((task, score, result) for task, (_, score, result) in rows.items()), live.model_version)
         count, _ = work.studio.import_predictions(project, batch, len(batch), partial(work.progress, "import"))
         work.progress.say(f"predicted {count} tasks under {live.model_version}")

@@ -12,7 +12,6 @@ from agent.strategies.mgral import Mgral
 from backend.jobs.inner_loop import Trained, earlier_gains, inner_loop, keep_gains
 from backend.jobs.running import running
 from backend.label_studio.client import Task
-from backend.project.publish import clean_up, publish
 from backend.project.published import Publication
 from backend.project.serving import first_version
 from backend.project.work import ProjectWork
@@ -34,11 +33,11 @@ def rank_and_publish(work: ProjectWork, labeled: list[Task], trained: Trained | 
     tasks = list(work.studio.tasks(work.project))
     pool = work.look(tasks, {task.id for task in labeled}, serving)
     rows, cycle, variants = earlier_gains(work), serving.number, None
-    if trained is not None and work.cycle.strategy == Mgral.name and len(pool):
+    if trained is not None and work.config_of_cycle.strategy == Mgral.name and len(pool):
         plan = inner_loop(work, trained, tasks, pool, serving)
         rows, cycle = keep_gains(work, rows, plan), plan.cycle
         variants = sum(plan.done(k) for k in range(len(plan.variants)))
-    config = work.cycle if labeled else replace(work.cycle, strategy=COLD)
+    config = work.config_of_cycle if labeled else replace(work.config_of_cycle, strategy=COLD)
     ranking = order(pool, rows, cycle, config, work.progress)
     strategy = ranking.details.get("chosen", ranking.strategy)
     name = work.published.next_name(serving.name)
@@ -60,16 +59,9 @@ def rank_and_publish(work: ProjectWork, labeled: list[Task], trained: Trained | 
     if "why" in record:
         work.progress.say(record["why"])
     work.store.write(serving.name, "ranking.json", json.dumps(record).encode())
-    publish(
-        work.studio,
-        work.project,
-        work.store,
-        work.published,
-        Publication(name, serving.name, strategy, work.annotations),
-        work.progress.say,
-        partial(work.progress, "import"),
-    )
-    clean_up(work.studio, work.project, work.store, work.published, work.settings)
+    publication = Publication(name, serving.name, strategy, work.annotations)
+    work.publisher.publish(publication, work.progress.say, partial(work.progress, "import"))
+    work.publisher.clean_up(work.settings.keep_predictions, work.settings.keep_versions)
     for problem in work.failed:
         work.progress.say(f"left out: {problem}")
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from agent.learning import has_boxes, learn
+from agent.learning import learn
 from backend.jobs.inner_loop import Trained
 from backend.jobs.ranking import rank_and_publish
 from backend.jobs.running import JobError, running
@@ -24,13 +24,15 @@ def train(project: int) -> dict:
         labeled = work.labeled_tasks()
         folder = work.published.directory / "cycle"
         dataset = work.dataset(labeled, folder / "images")
-        if not has_boxes(dataset):
+        if not dataset.boxes:
             raise JobError(
                 f"project {project} has no boxes to learn from ({len(labeled)} annotated tasks): draw some with "
                 f"the labels {', '.join(work.config.labels)}, then start training again"
             )
         serving = first_version(work.store, work.settings, work.config)
-        learned = learn(folder, work.store, serving, detector_of(serving), dataset, work.cycle.fit, work.progress)
+        learned = learn(
+            folder, work.store, serving, detector_of(serving), dataset, work.config_of_cycle.fit, work.progress
+        )
         work.progress.say(f"{learned.version.name}: {learned.reason}")
         if learned.metrics:
             work.progress.say(str(learned.metrics))

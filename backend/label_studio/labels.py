@@ -78,6 +78,10 @@ class LabelConfig:
             '<RectangleLabels name="label" toName="image"> with a <Label> for every class'
         )
 
+    def shown_from(self, default: float) -> float:
+        """The score from which on boxes are shown: the control's own threshold, else `default`."""
+        return default if self.threshold is None else self.threshold
+
     def label_map(self, names: tuple[str, ...]) -> dict[str, str]:
         """Detector class -> label: by `predicted_values` first, then by equal name, ignoring case."""
         by_name = {label.lower(): label for label in self.labels}
@@ -94,16 +98,16 @@ class LabelConfig:
 
 
 def regions(
-    found: Detections, names: tuple[str, ...], config: LabelConfig, label_map: dict[str, str], threshold: float
+    detections: Detections, names: tuple[str, ...], config: LabelConfig, label_map: dict[str, str], threshold: float
 ) -> list[dict]:
     """Label Studio regions (percent of the image) of the boxes that score `threshold` and have a label."""
     out = []
     for index, (corners, score, k) in enumerate(
-        zip(found.xyxy.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
+        zip(detections.xyxy.tolist(), detections.scores.tolist(), detections.class_ids.tolist(), strict=True)
     ):
         label = label_map.get(names[k])
         if score >= threshold and label is not None:
-            box = region(f"box{index}", config.from_name, config.to_name, found.size, corners, label)
+            box = region(f"box{index}", config.from_name, config.to_name, detections.size, corners, label)
             out.append(box | {"score": score})
     return out
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from agent.strategies import Ranking
 from backend.label_studio.client import Studio
 from backend.project.published import Publication, Published
 from backend.queue.enqueue import Jobs
-from backend.settings import Settings
 from model.progress import Report
 from model.versions import Version, VersionStore
-
-log = logging.getLogger(__name__)
 
 LABELED = 1.0  # score of a task that is labeled already: last in the order
 
@@ -35,57 +32,54 @@ def items(predictions: Iterable[tuple[int, float, list[dict]]], model_version: s
     ]
 
 
-def publish(
-    studio: Studio,
-    project: int,
-    store: VersionStore,
-    published: Published,
-    publication: Publication,
-    say: Callable[[str], None],
-    report: Report,
-) -> None:
-    """Import what was predicted under `publication`, then make its version serve and switch Label Studio to it.
+@dataclass(frozen=True)
+class Publisher:
+    """Changes what a project's annotators see: in Label Studio, and in what is kept here."""
 
-    A crash before the switch leaves the last state live; what was imported in vain is deleted by the next try.
-    """
-    name = publication.model_version
-    if studio.model_versions(project).get(name):
-        studio.delete_predictions(project, name)
-    batch = items(published.predictions(name), name)
-    stored, gone = studio.import_predictions(project, batch, len(batch), report)
-    if gone:
-        say(f"{len(gone)} tasks were deleted meanwhile and are left out")
-    serving = store.serving()
-    if serving is None or serving.name != publication.version:
-        store.promote(publication.version)
-    published.publish(publication)
-    studio.switch(project, name)
-    say(f"live: {stored} tasks under {name}, ordered by {publication.strategy}")
+    studio: Studio
+    project: int
+    store: VersionStore
+    published: Published
 
+    def publish(self, publication: Publication, say: Callable[[str], None], report: Report) -> None:
+        """Import what was predicted under `publication`, then make its version serve and switch Label Studio to it.
 
-def clean_up(
-    studio: Studio, project: int, store: VersionStore, published: Published, settings: Settings
-) -> tuple[list[str], list[str]]:
-    """Drop what is older than the settings keep; returns (predictions deleted from Label Studio, versions deleted)."""
-    old = [entry.model_version for entry in published.history()[: -settings.keep_predictions]]
-    held = studio.model_versions(project)
-    for name in old:
-        if held.get(name):
-            studio.delete_predictions(project, name)
-    published.forget(old)
-    return old, store.prune(settings.keep_versions)
+        A crash before the switch leaves the last state live; what was imported in vain is deleted by the next try.
+        """
+        name = publication.model_version
+        if self.studio.model_versions(self.project).get(name):
+            self.studio.delete_predictions(self.project, name)
+        batch = items(self.published.predictions(name), name)
+        stored, deleted = self.studio.import_predictions(self.project, batch, len(batch), report)
+        if deleted:
+            say(f"{len(deleted)} tasks were deleted meanwhile and are left out")
+        serving = self.store.serving()
+        if serving is None or serving.name != publication.version:
+            self.store.promote(publication.version)
+        self.published.publish(publication)
+        self.studio.switch(self.project, name)
+        say(f"live: {stored} tasks under {name}, ordered by {publication.strategy}")
 
+    def clean_up(self, keep_predictions: int, keep_versions: int) -> None:
+        """Drop all but the newest published states, and all but the newest versions."""
+        old = [entry.model_version for entry in self.published.history()[:-keep_predictions]]
+        stored = self.studio.model_versions(self.project)
+        for name in old:
+            if stored.get(name):
+                self.studio.delete_predictions(self.project, name)
+        self.published.forget(old)
+        self.store.prune(keep_versions)
 
-def go_to(studio: Studio, jobs: Jobs, project: int, published: Published, version: Version, annotations: int) -> str:
-    """Show the boxes and the order of another version of the project. Returns one line that says how.
+    def show(self, version: Version, annotations: int, jobs: Jobs) -> str:
+        """Show the boxes and the order of another version. Returns one line that says how.
 
-    At once where Label Studio still holds its predictions; otherwise a ranking job makes them.
-    """
-    entry = published.of_version(version.name)
-    if entry is not None and studio.model_versions(project).get(entry.model_version):
-        published.publish(Publication(entry.model_version, entry.version, entry.strategy, annotations))
-        studio.switch(project, entry.model_version)
-        jobs.enqueue("predict", project)
-        return f"project {project} shows {entry.model_version}"
-    job, _ = jobs.enqueue("rank", project)
-    return f"version {version.name} serves; its predictions are being made by job {job.id}"
+        At once where Label Studio still holds its predictions; otherwise a ranking job makes them.
+        """
+        entry = self.published.of_version(version.name)
+        if entry is not None and self.studio.model_versions(self.project).get(entry.model_version):
+            self.published.publish(replace(entry, annotations=annotations))
+            self.studio.switch(self.project, entry.model_version)
+            jobs.enqueue("predict", self.project)
+            return f"project {self.project} shows {entry.model_version}"
+        job, _ = jobs.enqueue("rank", self.project)
+        return f"version {version.name} serves; its predictions are being made by job {job.id}"

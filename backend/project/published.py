@@ -17,6 +17,9 @@ from filelock import FileLock
 
 from model.atomic import write_file
 
+PredictionRow = tuple[int, str, float, list[dict]]
+"""(task id, the image's address, score, regions)"""
+
 MIDDLE = 0.5  # score of a task that came after the ranking: it is expected anywhere, so it takes the middle
 
 
@@ -67,15 +70,15 @@ class Published:
     def publish(self, publication: Publication) -> None:
         """Make it the live one; atomic."""
         with self._lock():
-            kept = [entry for entry in self.history() if entry.model_version != publication.model_version]
-            self._write([*kept, publication])
+            others = [entry for entry in self.history() if entry.model_version != publication.model_version]
+            self._write([*others, publication])
 
     def forget(self, model_versions: Iterable[str]) -> None:
         """Drop old publications and their predictions."""
-        gone = set(model_versions)
+        names = set(model_versions)
         with self._lock():
-            self._write([entry for entry in self.history() if entry.model_version not in gone])
-        for name in gone:
+            self._write([entry for entry in self.history() if entry.model_version not in names])
+        for name in names:
             self.predictions_file(name).unlink(missing_ok=True)
 
     def predictions(self, model_version: str) -> Predictions:
@@ -102,7 +105,7 @@ class Predictions:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def put(self, rows: Iterable[tuple[int, str, float, list[dict]]]) -> None:
+    def put(self, rows: Iterable[PredictionRow]) -> None:
         """Store (task id, image reference, score, regions); an earlier one of the same task is replaced."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(self.file, timeout=30)) as database, database:
@@ -124,12 +127,12 @@ class Predictions:
         if not self.file.exists():
             return {}
         with closing(sqlite3.connect(self.file, timeout=30)) as database:
-            found = {}
+            rows = {}
             for task in tasks:
                 row = database.execute("SELECT image, score, result FROM prediction WHERE task = ?", (task,)).fetchone()
                 if row:
-                    found[task] = (row[0], row[1], json.loads(row[2]))
-            return found
+                    rows[task] = (row[0], row[1], json.loads(row[2]))
+            return rows
 
     def __iter__(self) -> Iterator[tuple[int, float, list[dict]]]:
         """Every (task id, score, regions), best place first."""

@@ -59,16 +59,8 @@ def first_version(store: VersionStore, settings: Settings, config: LabelConfig) 
     detector = open_detector(weights)
     detector.image_size = image_size(settings)
     label_map = config.label_map(detector.names)
-    version = store.add(
-        detector,
-        metrics=None,
-        label_map=label_map,
-        fingerprint="",
-        parent=None,
-        images=0,
-        note=f"starts from {Path(weights).name}" + ("" if label_map else f"; {config.no_match(detector.names)}"),
-    )
-    return store.promote(version.name)
+    unmatched = "" if label_map else f"; {config.no_match(detector.names)}"
+    return store.add_first(detector, label_map, f"starts from {Path(weights).name}{unmatched}")
 
 
 def image_size(settings: Settings) -> int:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from agent.cycle import CycleConfig, look
+from agent.cycle import Cycle, CycleConfig
 from agent.inner_loop.plan import SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.pool.pool import Pool
-from agent.pool.store import PoolStore, encoder_fingerprint
+from agent.pool.store import Encoder, PoolStore, encoder_fingerprint
 from agent.strategies import Ranking
 from backend.label_studio.client import Studio, Task
 from backend.label_studio.images import Pictures
-from backend.label_studio.labels import LabelConfig, boxes, regions
-from backend.project.publish import LABELED, scores
+from backend.label_studio.labels import LabelConfig, boxes
+from backend.project.images import ShownBoxes, TaskImages
+from backend.project.publish import LABELED, Publisher, scores
 from backend.project.published import Predictions, Published
 from backend.project.serving import detector_of, image_size, store_of
 from backend.queue.enqueue import Jobs
 from backend.queue.progress import Progress
 from backend.settings import Settings
 from model.data.dataset import Dataset, LabeledImage
-from model.data.detections import Detections
 from model.detectors.base import FitConfig
 from model.evaluate import Metrics
 from model.versions import Version
@@ -45,13 +44,15 @@ class ProjectWork:
         self.store = store_of(self.settings, self.project)
         self.published = Published(self.settings.model_dir / str(self.project))
         self.pictures = Pictures(self.studio, self.settings.cache_dir, self.settings.cache_gb)
+        self.publisher = Publisher(self.studio, self.project, self.store, self.published)
         info = self.studio.project(self.project)
         self.config = LabelConfig.parse(info["label_config"])
         self.annotations: int = info["total_annotations_number"]
         self.failed: list[str] = []
 
     @cached_property
-    def cycle(self) -> CycleConfig:
+    def config_of_cycle(self) -> CycleConfig:
+        """How a cycle trains and ranks, by the settings."""
         s = self.settings
         fit = FitConfig(
             epochs=s.train_epochs, min_steps=s.train_min_steps, batch=s.batch, image_size=image_size(s), seed=s.seed
@@ -80,36 +81,26 @@ class ProjectWork:
             self.progress("fetch", number, len(tasks))
         return Dataset(tuple(images), self.config.labels)
 
+    def cycle(self, tasks: list[Task]) -> Cycle:
+        """A cycle on the images of some tasks."""
+        images = TaskImages(tasks, self.pictures, self.config.data_key, self.failed)
+        return Cycle(images, self.config_of_cycle, self.progress)
+
     def look(self, tasks: list[Task], labeled: set[int], version: Version) -> Pool:
         """Let a version's detector see the tasks that it has not seen; its boxes go into `seen`."""
         detector = detector_of(version)
-        metrics = Metrics(**version.metrics) if version.metrics else None
         label_map = self.config.label_map(detector.names)
         if not label_map:
             self.progress.say(self.config.no_match(detector.names))
-        threshold = self.config.threshold if self.config.threshold is not None else self.settings.model_score_threshold
-        by_id = {task.id: task for task in tasks}
+        threshold = self.config.shown_from(self.settings.model_score_threshold)
         shown_by = f"{threshold} {self.config.labels} {sorted(label_map.items())}"
-        fingerprint = encoder_fingerprint(version.weights, detector) + shown_by
-        store = PoolStore(self.published.directory / "pool")
-        rows: list[tuple[int, str, float, list[dict]]] = []
-
-        def keep(task: int, found: Detections) -> None:
-            shown = regions(found, detector.names, self.config, label_map, threshold)
-            rows.append((task, by_id[task].data[self.config.data_key], LABELED, shown))
-
-        def flush() -> None:
-            self.seen.put(rows)
-            rows.clear()
-
-        def stream(chosen: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-            tasks = [by_id[task] for task in chosen]
-            for task, picture in self.pictures.stream(tasks, self.config.data_key, self.failed):
-                yield task.id, picture
-
-        images = [(task.id, task.data.get(self.config.data_key, "")) for task in tasks]
-        return look(
-            store, detector, fingerprint, images, stream, labeled, metrics, self.cycle, self.progress, keep, flush
+        cycle = self.cycle(tasks)
+        return cycle.look(
+            PoolStore(self.published.directory / "pool"),
+            Encoder(detector, encoder_fingerprint(version.weights, detector) + shown_by),
+            labeled,
+            Metrics(**version.metrics) if version.metrics else None,
+            ShownBoxes(self.seen, dict(cycle.images.keys()), self.config, detector.names, label_map, threshold),
         )
 
     @property
@@ -121,8 +112,8 @@ class ProjectWork:
         """Put the boxes of a pool and of its labeled images, with their places, under a publication's name."""
         stored = self.published.predictions(name)
         labeled = np.zeros(0, np.int64) if pool.labeled_ids is None else pool.labeled_ids
-        found = self.seen.get(int(task) for task in [*pool.ids, *labeled])
-        stored.put((task, image, LABELED, result) for task, (image, _, result) in found.items())
+        predictions = self.seen.get(int(task) for task in [*pool.ids, *labeled])
+        stored.put((task, image, LABELED, result) for task, (image, _, result) in predictions.items())
         stored.rescore(scores(ranking))
         return stored
 

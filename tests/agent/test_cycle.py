@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.cycle import COLD, CycleConfig, look, prepare, rank
+from agent.cycle import COLD, Cycle, CycleConfig, rank
 from agent.gain.rows import Rows
 from agent.inner_loop.plan import Plan, SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.learning import decide, learn
 from agent.match.scores import Delta, Estimate
+from agent.pool.images import DatasetImages
 from agent.pool.pool import Pool
-from agent.pool.store import PoolStore
+from agent.pool.store import Encoder, PoolStore
 from agent.strategies.mgral import BASELINES
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
@@ -161,38 +162,33 @@ def test_nothing_to_learn_from_is_an_error(tmp_path: Path, scenes: Dataset, dete
 def test_every_unlabeled_image_is_ordered_and_every_image_is_looked_at_once(
     tmp_path: Path, scenes: Dataset, detector: Detector, labeled: int, strategy: str
 ) -> None:
-    paths = {image.id: image.path for image in scenes.images}
-    images = [(image, str(path)) for image, path in paths.items()]
-    known = set(list(paths)[:labeled])
+    ids = [image.id for image in scenes.images]
+    labels = set(ids[:labeled])
     kept: list[int] = []
     written: list[int] = []
     seen: list = []
     config = replace(QUICK, strategy=strategy)
     store = PoolStore(tmp_path / "pool")
 
+    class Sink:
+        def keep(self, image: int, _: Detections) -> None:
+            kept.append(image)
+
+        def flush(self) -> None:
+            written.extend(kept[len(written) :])
+
     def see() -> Pool:
-        return look(
-            store,
-            detector,
-            "weights",
-            images,
-            lambda ids: ((image, paths[image]) for image in ids),
-            known,
-            None,
-            config,
-            watch(seen),
-            lambda image, _: kept.append(image),
-            lambda: written.extend(kept[len(written) :]),
-        )
+        cycle = Cycle(DatasetImages(scenes), config, watch(seen))
+        return cycle.look(store, Encoder(detector, "weights"), labels, None, Sink())
 
     pool = see()
     ranking = rank(pool, Rows(), 1, config, watch(seen))
-    assert sorted(ranking.order.tolist()) == sorted(set(paths) - known)
+    assert sorted(ranking.order.tolist()) == sorted(set(ids) - labels)
     assert ranking.strategy == strategy
-    assert kept == written == list(paths)
-    assert ("scan", len(paths), len(paths)) in seen
+    assert kept == written == ids
+    assert ("scan", len(ids), len(ids)) in seen
     again = see()  # nothing is looked at twice
-    assert kept == list(paths)
+    assert kept == ids
     np.testing.assert_array_equal(again.ids, pool.ids)
     np.testing.assert_array_equal(again.descriptors, pool.descriptors)
 
@@ -233,14 +229,12 @@ def test_the_inner_loop_takes_up_where_it_was_left(tmp_path: Path, detector: Det
     plan = PlanConfig(hindsight=2, training=SurrogateConfig(steps=1, batch=4))
     config = replace(QUICK, strategy="mgral", plan=plan, seconds=1000.0)
     learned = learn(folder, store, store.list()[0], detector, labeled, config.fit, watch([]))
-    paths = {image.id: image.path for image in scenes.images}
     pool = scan(learned.detector, scenes.images[30:], labeled.images, np.full(len(scenes.names), -1.0))
 
-    def fetch(ids: list[int]) -> list[tuple[int, bytes]]:
-        return [(image, paths[image].read_bytes()) for image in ids]
+    cycle = Cycle(DatasetImages(scenes), config, watch([]))
 
     def go() -> Plan:
-        return prepare(folder, labeled, pool, learned.detector, learned, detector, fetch, config, watch([]))
+        return cycle.plan(folder, labeled, pool, learned.detector, learned, detector)
 
     first = go()
     assert [variant.kind for variant in first.variants] == ["control", "random", "weakness"]

@@ -10,8 +10,9 @@ import pytest
 
 from agent.inner_loop import surrogate
 from agent.inner_loop.plan import Group, Plan, SurrogateConfig, has_result, result_file, run_variant
-from agent.inner_loop.planning import Hindsight, PlanConfig, cost, look_back, make_plan
+from agent.inner_loop.planning import Hindsight, PlanConfig, Planner, cost, look_back
 from agent.match_table import MatchTable
+from agent.pool.images import DatasetImages
 from model.data.dataset import Dataset, in_holdout
 from model.detectors.base import FitConfig
 from model.detectors.network import NetworkDetector
@@ -46,12 +47,7 @@ def plan_of(data: Dataset, detector: NetworkDetector, folder: Path) -> Plan:
     for image in labeled.images:
         (folder / "images" / image.path.name).write_bytes(image.path.read_bytes())
     pool = scan(detector, unlabeled.images, labeled.images, np.array([0.5, 0.1]))
-    paths = {image.id: image.path for image in data.images}
-
-    def fetch(ids: list[int]) -> list[tuple[int, bytes]]:
-        return [(image, paths[image].read_bytes()) for image in ids]
-
-    return make_plan(folder, labeled, pool, detector, back, (0.05, 0.02), fetch, 5, CONFIG, 7)
+    return Planner(folder, DatasetImages(data), CONFIG, 5, 7).plan(labeled, pool, detector, back, (0.05, 0.02))
 
 
 @pytest.fixture(scope="module")

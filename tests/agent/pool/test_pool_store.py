@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from agent.pool import store as pool_store
 from agent.pool.pool import Pool
-from agent.pool.store import ENTRY, FileRows, PoolStore, encoder_fingerprint
+from agent.pool.store import ENTRY, Encoder, FileRows, PoolStore, encoder_fingerprint
 from model.data.detections import Detections
 from model.detectors.base import Detector, Picture
 from tests.agent.pools import detections_of
@@ -56,13 +56,45 @@ def encoding(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=WIDTH).astype(np.float16).astype(np.float32)
 
 
-def pictures(ids: list[int]) -> Iterator[tuple[int, np.ndarray]]:
-    for image in ids:
-        yield image, np.full((1, 1, 3), image % 256, np.uint8)
+class Planted:
+    """Images by their numbers, each a picture of one pixel; `lost` ones cannot be read."""
+
+    def __init__(self, *listed: tuple[int, str], lost: int | None = None) -> None:
+        self.listed, self.lost = listed, lost
+
+    def keys(self) -> Sequence[tuple[int, str]]:
+        return self.listed
+
+    def pictures(self, ids: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        for image in ids:
+            if image != self.lost:
+                yield image, np.full((1, 1, 3), image % 256, np.uint8)
+
+    def contents(self, ids: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        raise AssertionError(f"a scan wants pictures, not the files of {ids}")
 
 
-def images(*ids: int) -> list[tuple[int, str]]:
-    return [(image, f"data/{image}.jpg") for image in ids]
+class Sink:
+    """Remembers what it was handed, and what it had written when a block was committed."""
+
+    def __init__(self) -> None:
+        self.handed: list[int] = []
+        self.written: list[int] = []
+
+    def keep(self, image: int, detections: Detections) -> None:
+        assert len(detections) == len(planted(image % 256))
+        self.handed.append(image)
+
+    def flush(self) -> None:
+        self.written = list(self.handed)
+
+
+def images(*ids: int, lost: int | None = None) -> Planted:
+    return Planted(*((image, f"data/{image}.jpg") for image in ids), lost=lost)
+
+
+def encoder(detector: Detector | None = None, fingerprint: str = "one") -> Encoder:
+    return Encoder(detector or Counting(), fingerprint)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +104,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scanned(directory: Path, *ids: int, detector: Detector | None = None) -> PoolStore:
     store = PoolStore(directory)
-    store.scan(detector or Counting(), "one", images(*ids), pictures)
+    store.scan(encoder(detector), images(*ids))
     return store
 
 
@@ -101,30 +133,25 @@ def test_only_what_is_new_is_read(tmp_path: Path) -> None:
     scanned(tmp_path, *range(6))
     detector, store = Counting(), PoolStore(tmp_path)
     assert len(store) == 6
-    kept: list[int] = []
+    sink = Sink()
     reported: list[tuple[int, int]] = []
-    changed = [(4, "data/other.jpg"), *images(2, 7, 8)]
-    seen = store.scan(
-        detector,
-        "one",
-        changed,
-        pictures,
-        on_detections=lambda image, _: kept.append(image),
-        batch=2,
-        report=lambda done, total, **_: reported.append((done, total)),
+    changed = Planted((4, "data/other.jpg"), *images(2, 7, 8).keys())
+    described = store.scan(
+        encoder(detector), changed, sink, batch=2, report=lambda done, total, **_: reported.append((done, total))
     )
-    assert seen == [4, 2, 7, 8]
-    assert detector.looked == kept == [4, 7, 8]
+    assert described == [4, 2, 7, 8]
+    assert detector.looked == sink.written == [4, 7, 8]
     assert reported == [(2, 3), (3, 3)]
     assert len(store) == 8
-    assert store.scan(detector, "one", changed, lambda _: pytest.fail("nothing is missing")) == seen
-    assert store.known(images(4, 2)).tolist() == [False, True]
+    assert store.scan(encoder(detector), changed) == described
+    assert detector.looked == [4, 7, 8]
+    assert store.describes(images(4, 2).keys()).tolist() == [False, True]
 
 
 def test_a_picture_that_cannot_be_had_and_an_image_that_vanished_are_left_out(tmp_path: Path) -> None:
     store = PoolStore(tmp_path)
-    seen = store.scan(Counting(), "one", images(1, 2, 3), lambda ids: pictures([i for i in ids if i != 2]))
-    assert seen == [1, 3]
+    described = store.scan(encoder(), images(1, 2, 3, lost=2))
+    assert described == [1, 3]
     assert store.pool([2, 3], [], AP, NAMES).ids.tolist() == [3]
 
 
@@ -132,7 +159,7 @@ def test_another_encoder_starts_anew(tmp_path: Path) -> None:
     store = scanned(tmp_path, 1, 2, 3, 4, 5)
     before = store.pool([1, 2], [], AP, NAMES)
     other = Counting(value=2.0)
-    assert store.scan(other, "two", images(2, 3), pictures) == [2, 3]
+    assert store.scan(encoder(other, "two"), images(2, 3)) == [2, 3]
     assert other.looked == [2, 3]
     assert len(PoolStore(tmp_path)) == 2
     np.testing.assert_array_equal(store.pool([2], [], AP, NAMES).encodings[:][0], 2 * encoding(2))
@@ -142,21 +169,12 @@ def test_another_encoder_starts_anew(tmp_path: Path) -> None:
 
 
 def test_a_killed_pass_loses_its_unfinished_block(tmp_path: Path) -> None:
-    handed: list[int] = []
-    written: list[int] = []
-    store = PoolStore(tmp_path)
+    sink, store = Sink(), PoolStore(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        store.scan(
-            Counting(dies_at=10),
-            "one",
-            images(*range(20)),
-            pictures,
-            on_detections=lambda image, _: handed.append(image),
-            before_commit=lambda: written.extend(handed[len(written) :]),
-        )
-    assert written == list(range(8))  # two blocks of four, in the caller's hands before they count
+        store.scan(encoder(Counting(dies_at=10)), images(*range(20)), sink)
+    assert sink.written == list(range(8))  # two blocks of four, in the caller's hands before they count
     detector = Counting()
-    assert store.scan(detector, "one", images(*range(20)), pictures) == list(range(20))
+    assert store.scan(encoder(detector), images(*range(20))) == list(range(20))
     assert detector.looked == list(range(8, 20))
 
 
@@ -171,7 +189,7 @@ def test_a_torn_end_is_cut_off(tmp_path: Path, name: str, cut: int, left: int) -
     store = PoolStore(tmp_path)
     assert len(store) == left
     detector = Counting()
-    assert store.scan(detector, "one", images(*range(9)), pictures) == list(range(9))
+    assert store.scan(encoder(detector), images(*range(9))) == list(range(9))
     assert detector.looked == list(range(left, 9))
     got = PoolStore(tmp_path).pool(range(9), [], AP, NAMES)
     np.testing.assert_array_equal(got.encodings[:], np.stack(list(map(encoding, range(9)))))
@@ -181,14 +199,14 @@ def test_an_append_that_was_cut_short_does_not_shift_the_next(tmp_path: Path) ->
     store = scanned(tmp_path, *range(6))
     with (tmp_path / "encodings.bin").open("ab") as file:
         file.write(b"half a row")
-    store.scan(Counting(), "one", images(6, 7), pictures)
+    store.scan(encoder(), images(6, 7))
     np.testing.assert_array_equal(store.pool([7], [], AP, NAMES).encodings[:][0], encoding(7))
 
 
 @pytest.mark.parametrize("value", [np.nan, 1e9])
 def test_a_diverged_encoder_is_named(tmp_path: Path, value: float) -> None:
     with pytest.raises(ValueError, match="encoding of image 5 is not finite, or above 65504"):
-        PoolStore(tmp_path).scan(Counting(value=value), "one", images(5), pictures)
+        PoolStore(tmp_path).scan(encoder(Counting(value=value)), images(5))
 
 
 def test_an_empty_store_gives_an_empty_pool(tmp_path: Path) -> None:
