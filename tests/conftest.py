@@ -20,15 +20,16 @@ from backend.commands.local import LocalStack
 from backend.settings import Settings
 
 E2E = "tests/e2e/"
+TOGETHER = (E2E, "tests/model/detectors/")
 
 
 class _ByFile(LoadScopeScheduling):
-    """Two processes share the tests. What needs the installation stays in one of them; of the rest a file's tests stay
-    together, for the sake of their fixtures."""
+    """Two processes share the tests. What needs the installation stays in one of them, and so does what needs the
+    detectors of all families; of the rest a file's tests stay together, for the sake of their fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return E2E if file.startswith(E2E) else file
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,31 +37,51 @@ UNLIMITED = 1e9
 def through_label_studio(
     pool: Dataset, evaluation: Dataset, config: SimulationConfig, out: Path, watch: GridWatch
 ) -> dict[str, Any]:
+    """`compare_all` on an installation of its own, which goes with its data when all is done."""
+    # a short path: a Unix socket's may have 107 characters
+    with tempfile.TemporaryDirectory(prefix="mgral-") as directory, LocalStack(Path(directory)) as stack:
+
+        def start() -> LocalStack:
+            stack.start_redis()
+            stack.start_label_studio()
+            stack.wait_for_label_studio()
+            return stack
+
+        return compare_all(start, pool, evaluation, config, out, watch)
+
+
+def compare_all(
+    start: Callable[[], LocalStack],
+    pool: Dataset,
+    evaluation: Dataset,
+    config: SimulationConfig,
+    out: Path,
+    watch: GridWatch,
+) -> dict[str, Any]:
     """Run every strategy under every seed both ways; a pair that `out` holds is not run again.
 
     Returns, and writes to `out / "through_label_studio.json"`, for each pair and cycle the mAP of both, and whether the
     batches were the same tasks in the same order.
+
+    Args:
+        start: gives an installation without backend and worker; called where a pair is left to run.
     """
-    if ours := [name for name in config.strategies if name in ABLATIONS]:
-        raise SimulationError(f"{ours[0]} is no strategy of the product: it can only be simulated")
+    if ablations := [name for name in config.strategies if name in ABLATIONS]:
+        raise SimulationError(f"{ablations[0]} is no strategy of the product: it can only be simulated")
     config = replace(config, seconds=UNLIMITED, base="serving")
     config.check(pool, evaluation)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "through_label_studio.json"
-    known: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    wanted = [(seed, name) for seed in config.seeds for name in config.strategies if f"{name}-{seed}" not in known]
-    if wanted:
-        # a short path: a Unix socket's may have 107 characters
-        with tempfile.TemporaryDirectory(prefix="mgral-") as directory, LocalStack(Path(directory)) as stack:
-            stack.start_redis()
-            stack.start_label_studio()
-            stack.wait_for_label_studio()
-            for seed, name in wanted:
-                one = replace(config, strategies=(name,), seeds=(seed,))
-                known[f"{name}-{seed}"] = compare(stack, pool, evaluation, one, watch)
-                write_file(path, json.dumps(known, indent=1).encode())
-    pairs = [cycle for run in known.values() for cycle in run["cycles"] if "same_batch" in cycle]
-    return {"same_batches": sum(cycle["same_batch"] for cycle in pairs), "batches": len(pairs), "runs": known}
+    runs: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    left = [(seed, name) for seed in config.seeds for name in config.strategies if f"{name}-{seed}" not in runs]
+    stack = start() if left else None
+    for seed, name in left:
+        assert stack is not None
+        single = replace(config, strategies=(name,), seeds=(seed,))
+        runs[f"{name}-{seed}"] = compare(stack, pool, evaluation, single, watch)
+        write_file(path, json.dumps(runs, indent=1).encode())
+    pairs = [cycle for run in runs.values() for cycle in run["cycles"] if "same_batch" in cycle]
+    return {"same_batches": sum(cycle["same_batch"] for cycle in pairs), "batches": len(pairs), "runs": runs}
 
 
 def compare(

@@ -145,6 +145,10 @@ class Project:
         assert record["model_version"] == self.live().model_version
         return record["order"]
 
+    def served(self, count: int) -> list[int]:
+        """The tasks that "Label All Tasks" serves one after the other; each is labeled, so that the next one comes."""
+        return [self.annotator.label_next(self.id) for _ in range(count)]
+
     def predictions(self) -> list[dict]:
         return self.studio.call("GET", "/api/predictions", params={"project": self.id})
 

@@ -128,7 +128,8 @@ def test_roll_back_brings_back_boxes_and_order(make_project: Callable[..., Proje
     assert project.info()["model_version"] == project.live().model_version
     shown = mgral(stack, "versions", str(project.id)).stdout
     assert f"* {first.version}" in shown
-    assert project.annotator.next_task(project.id)["id"] in cold_order
+    assert project.order() == cold_order
+    assert project.served(10) == cold_order[:10]  # the last six of it are labeled
 
 
 def test_training_starts_by_itself_after_enough_annotations(make_project: Callable[..., Project]) -> None:

@@ -26,11 +26,11 @@ from model.detectors.base import FitConfig
 from model.synthetic.scenes import write_scenes
 
 OPTIONS = (
-    "--strategies entropy,mgral --initial 20 --batch 4 --cycles 2 --seeds 0 --image-size 64 --steps 6 "
+    "--strategies entropy,mgral-greedy --initial 20 --batch 4 --cycles 2 --seeds 0 --image-size 64 --steps 6 "
     "--hindsight 2 --variant-steps 4 --time-budget 1e6 --base start"
 )
 CONFIG = SimulationConfig(
-    ("entropy", "mgral"),
+    ("entropy", "mgral-greedy"),
     20,
     4,
     2,
@@ -98,7 +98,7 @@ def test_a_killed_simulation_repeats_no_training(resumed: tuple[Path, dict, dict
     out, state, _ = resumed
     assert 2 <= len(state) < 5  # it was killed in the middle
     assert all(path.stat().st_mtime_ns == time for path, time in state.items())
-    assert set(results(out)) == {(name, cycle) for name in ("entropy", "mgral") for cycle in range(3)}
+    assert set(results(out)) == {(name, cycle) for name in ("entropy", "mgral-greedy") for cycle in range(3)}
 
 
 @pytest.mark.timeout(200)
@@ -117,8 +117,8 @@ def test_it_ends_as_if_it_had_not_been_killed(
 def test_all_strategies_start_alike_and_learn_from_what_they_chose(resumed: tuple[Path, dict, dict]) -> None:
     out = resumed[0]
     rows = results(out)
-    assert rows["entropy", 0]["map"] == rows["mgral", 0]["map"]
-    for name in ("entropy", "mgral"):
+    assert rows["entropy", 0]["map"] == rows["mgral-greedy", 0]["map"]
+    for name in ("entropy", "mgral-greedy"):
         labeled = set(json.loads((out / "seed-0/start/measured.json").read_text())["labeled"])
         assert len(labeled) == 20
         for cycle in (1, 2):
@@ -127,7 +127,7 @@ def test_all_strategies_start_alike_and_learn_from_what_they_chose(resumed: tupl
             assert not labeled & set(chosen)
             labeled |= set(chosen)
             assert set(json.loads((out / f"seed-0/{name}/{cycle}/measured.json").read_text())["labeled"]) == labeled
-    assert [int(rows["mgral", cycle]["labeled"]) for cycle in range(3)] == [20, 24, 28]
+    assert [int(rows["mgral-greedy", cycle]["labeled"]) for cycle in range(3)] == [20, 24, 28]
 
 
 def test_what_it_leaves(resumed: tuple[Path, dict, dict]) -> None:
@@ -137,7 +137,7 @@ def test_what_it_leaves(resumed: tuple[Path, dict, dict]) -> None:
     assert json.loads((out / "summary.json").read_text()) == summary
     assert summary["seeds"] == [0]
     assert summary["labeled"] == [20, 24, 28]
-    assert len(summary["cycle"]["mgral"]["rho"]) == 2
+    assert len(summary["cycle"]["mgral-greedy"]["rho"]) == 2
     assert "<svg" in (out / "curves.svg").read_text()
     assert Image.open(out / "curves.png").width > 800
     sheet = np.asarray(Image.open(out / "gallery.jpg"))
