@@ -1,12 +1,10 @@
-"""The protocol, with Label Studio's own recorded requests, a real Redis and a real (untrained) detector."""
+"""The protocol, with Label Studio's requests and a real Redis."""
 
 from __future__ import annotations
 
 import base64
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -15,27 +13,15 @@ from backend import plugin
 from backend.project.published import Publication, Published
 from backend.queue.enqueue import Jobs
 from backend.settings import Settings
-from backend.web.app import NOT_READY, create_app
-from tests.shared import SHARED, needs_shared
-
-SCHEMA = (
-    '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
-    '<Label value="Car"/><Label value="Bus"/></RectangleLabels></View>'
-)
+from backend.web.app import create_app
+from backend.web.protocol import NOT_READY
+from tests.backend.web.requests import CONFIG, EVENTS, PREDICTIONS, task
 
 
 @pytest.fixture
 def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
     monkeypatch.setattr(plugin, "get_settings", lambda: settings)
     return create_app(settings).test_client()
-
-
-def recorded(name: str) -> Any:
-    return json.loads((SHARED / "label_studio_requests" / f"{name}.json").read_text())["body"]
-
-
-def task(number: int, image: str = "/data/upload/1/a.jpg") -> dict:
-    return {"id": number, "project": 1, "data": {"image": image}}
 
 
 def publish(settings: Settings, rows: list) -> None:
@@ -47,12 +33,12 @@ def publish(settings: Settings, rows: list) -> None:
 def test_health_and_setup_load_no_model(client: FlaskClient, settings: Settings) -> None:
     before = set(sys.modules)
     assert client.get("/health").get_json()["status"] == "UP"
-    answer = client.post("/setup", json={"project": "1.1795336536", "schema": SCHEMA}).get_json()
+    answer = client.post("/setup", json={"project": "1.1795336536", "schema": CONFIG}).get_json()
     assert answer == {"model_version": NOT_READY}
     assert not {m for m in set(sys.modules) - before if m.startswith("ultralytics")}
     assert Jobs(settings).active("rank", 1) is not None  # the first ranking is asked for by itself
     publish(settings, [])
-    answer = client.post("/setup", json={"project": "1.1795336536", "schema": SCHEMA}).get_json()
+    answer = client.post("/setup", json={"project": "1.1795336536", "schema": CONFIG}).get_json()
     assert answer == {"model_version": "v1-r001"}
 
 
@@ -63,7 +49,7 @@ def test_known_predictions_are_answered_in_order_and_none_is_empty_by_mistake(
     many = range(1, 121)
     publish(settings, [(n, "/data/upload/1/a.jpg", n / 3000, [box]) for n in many])
     tasks = [task(n) for n in (*many, *range(5000, 5050))]
-    answer = client.post("/predict", json={"tasks": tasks, "project": "1.1", "label_config": SCHEMA, "params": {}})
+    answer = client.post("/predict", json={"tasks": tasks, "project": "1.1", "label_config": CONFIG, "params": {}})
     results = answer.get_json()["results"]
     assert len(results) == len(tasks)
     assert results[4] == {"result": [box], "score": 5 / 3000, "model_version": "v1-r001"}
@@ -74,7 +60,7 @@ def test_known_predictions_are_answered_in_order_and_none_is_empty_by_mistake(
 
 def test_very_many_are_left_to_the_workers_bulk_import(client: FlaskClient, settings: Settings) -> None:
     publish(settings, [(n, "/data/upload/1/a.jpg", n / 3000, []) for n in range(2000)])
-    answer = client.post("/predict", json={"tasks": [task(n) for n in range(2000)], "label_config": SCHEMA})
+    answer = client.post("/predict", json={"tasks": [task(n) for n in range(2000)], "label_config": CONFIG})
     assert answer.get_json()["results"] == [[]] * 2000
     assert Jobs(settings).active("predict", 1) is not None
 
@@ -82,7 +68,7 @@ def test_very_many_are_left_to_the_workers_bulk_import(client: FlaskClient, sett
 def test_a_task_whose_image_changed_is_predicted_anew(client: FlaskClient, settings: Settings) -> None:
     settings.predict_live = 0
     publish(settings, [(1, "/data/upload/1/old.jpg", 0.5, [])])
-    answer = client.post("/predict", json={"tasks": [task(1)], "project": "1.1", "label_config": SCHEMA})
+    answer = client.post("/predict", json={"tasks": [task(1)], "project": "1.1", "label_config": CONFIG})
     assert answer.get_json()["results"] == [[]]
 
 
@@ -97,26 +83,22 @@ def test_events_only_enqueue(client: FlaskClient, settings: Settings) -> None:
     assert client.post("/webhook", json={"action": "START_TRAINING"}).status_code == 400
 
 
-@needs_shared
-def test_recorded_events(client: FlaskClient, settings: Settings) -> None:
+def test_events_of_every_kind(client: FlaskClient, settings: Settings) -> None:
     settings.start_training_each_n_updates = 3
     jobs = Jobs(settings)
-    assert client.post("/webhook", json=recorded("webhook_PROJECT_UPDATED")).get_json() == {
-        "ignored": "PROJECT_UPDATED"
-    }
-    assert client.post("/webhook", json=recorded("webhook_skip")).status_code == 200
-    assert client.post("/webhook", json=recorded("webhook_ANNOTATION_CREATED")).status_code == 200
+    assert client.post("/webhook", json=EVENTS["PROJECT_UPDATED"]).get_json() == {"ignored": "PROJECT_UPDATED"}
+    assert client.post("/webhook", json=EVENTS["skip"]).status_code == 200
+    assert client.post("/webhook", json=EVENTS["ANNOTATION_CREATED"]).status_code == 200
     assert jobs.queue.count == 0
-    assert client.post("/webhook", json=recorded("webhook_TASKS_CREATED")).status_code == 201
-    assert client.post("/webhook", json=recorded("webhook_ANNOTATIONS_CREATED")).status_code == 201  # the third
-    assert client.post("/webhook", json=recorded("webhook_START_TRAINING")).status_code == 201
+    assert client.post("/webhook", json=EVENTS["TASKS_CREATED"]).status_code == 201
+    assert client.post("/webhook", json=EVENTS["ANNOTATIONS_CREATED"]).status_code == 201  # the third
+    assert client.post("/webhook", json=EVENTS["START_TRAINING"]).status_code == 201
     assert {job.get_meta()["kind"] for job in jobs.queue.jobs} == {"predict", "train"}
 
 
-@needs_shared
-@pytest.mark.parametrize("name", ["predict_task_open", "predict_dm_batch", "predict_interactive"])
-def test_recorded_predict_requests_get_one_answer_a_task(client: FlaskClient, name: str) -> None:
-    body = recorded(name)
+@pytest.mark.parametrize("name", list(PREDICTIONS))
+def test_predict_requests_get_one_answer_a_task(client: FlaskClient, name: str) -> None:
+    body = PREDICTIONS[name]
     assert len(client.post("/predict", json=body).get_json()["results"]) == len(body["tasks"])
 
 
