@@ -137,13 +137,14 @@ def decide(new: Metrics | None, serving: Metrics | None, delta: Delta | None) ->
     """
     if new is None or serving is None or delta is None:
         return True, "promoted without comparison: too few labeled images to hold some out; label more to compare"
-    held = (
+    comparison = (
         f"mAP {new.map:.3f}, the serving model has {max(serving.map, 0):.3f}; difference {delta.map.value:+.3f}, 95 % "
         f"[{delta.map.low:+.3f}, {delta.map.high:+.3f}] (holdout: {new.images} images, {new.boxes} boxes)"
     )
     if delta.map.value < 0:
-        return False, f"kept, not promoted, because it is {'worse' if delta.worse else 'worse, if not surely'}: {held}"
-    return True, f"promoted, {'better' if delta.better else 'not surely better'}: {held}"
+        worse = "worse" if delta.worse else "worse, if not surely"
+        return False, f"kept, not promoted, because it is {worse}: {comparison}"
+    return True, f"promoted, {'better' if delta.better else 'not surely better'}: {comparison}"
 
 
 def _recall(folder: Path, key: str, store: VersionStore) -> Learned | None:

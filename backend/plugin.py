@@ -46,24 +46,24 @@ class MgralBackend(LabelStudioMLBase):
         if live is None:
             self._hand_over("rank", project, len(tasks), "nothing is published yet")
             return [NOTHING for _ in tasks]
-        wanted = [Task(task["id"], task["data"]) for task in tasks]
+        asked = [Task(task["id"], task["data"]) for task in tasks]
         if context and context.get("result"):
-            return [self._inside(project, config, live, wanted[0], context["result"])]
-        if len(wanted) > BULK:
-            self._hand_over("predict", project, len(wanted), "asked for at once")
-            return [NOTHING for _ in wanted]
-        known = published.predictions(live.model_version).get(task.id for task in wanted)
+            return [self._inside(project, config, live, asked[0], context["result"])]
+        if len(asked) > BULK:
+            self._hand_over("predict", project, len(asked), "asked for at once")
+            return [NOTHING for _ in asked]
+        stored = published.predictions(live.model_version).get(task.id for task in asked)
         answers: dict[int, Answer] = {
-            task.id: {"result": known[task.id][2], "score": known[task.id][1], "model_version": live.model_version}
-            for task in wanted
-            if task.id in known and known[task.id][0] == task.data.get(config.data_key)
+            task.id: {"result": stored[task.id][2], "score": stored[task.id][1], "model_version": live.model_version}
+            for task in asked
+            if task.id in stored and stored[task.id][0] == task.data.get(config.data_key)
         }
-        missing = [task for task in wanted if task.id not in answers]
+        missing = [task for task in asked if task.id not in answers]
         if len(missing) > self.settings.predict_live:
             self._hand_over("predict", project, len(missing), f"not predicted by {live.version} yet")
         elif missing:
             answers.update(self._at_once(project, config, live, missing, published))
-        return [answers.get(task.id, NOTHING) for task in wanted]
+        return [answers.get(task.id, NOTHING) for task in asked]
 
     def fit(self, *args: Any, event: str | None = None, data: dict | None = None, **kwargs: Any) -> dict:
         """Enqueue a training of the project named in the event's data; returns {"job": id}."""
@@ -88,23 +88,13 @@ class MgralBackend(LabelStudioMLBase):
         if not label_map:
             log.warning("project %d: %s", project, config.no_match(detector.names))
         pictures = Pictures(Studio.from_settings(self.settings), self.settings.cache_dir, self.settings.cache_gb)
-        seen = list(pictures.stream(tasks, config.data_key))
-        found = detector.predict([picture for _, picture in seen], batch=self.settings.batch)
-        rows = [
-            (
-                task.id,
-                task.data[config.data_key],
-                MIDDLE,
-                regions(
-                    detections,
-                    detector.names,
-                    config,
-                    label_map,
-                    config.shown_from(self.settings.model_score_threshold),
-                ),
-            )
-            for (task, _), detections in zip(seen, found, strict=True)
-        ]
+        images = list(pictures.stream(tasks, config.data_key))
+        detections = detector.predict([picture for _, picture in images], batch=self.settings.batch)
+        threshold = config.shown_from(self.settings.model_score_threshold)
+        rows = []
+        for (task, _), boxes in zip(images, detections, strict=True):
+            result = regions(boxes, detector.names, config, label_map, threshold)
+            rows.append((task.id, task.data[config.data_key], MIDDLE, result))
         published.predictions(live.model_version).put(rows)
         return {
             task: {"result": result, "score": score, "model_version": live.model_version}
@@ -112,24 +102,20 @@ class MgralBackend(LabelStudioMLBase):
         }
 
     def _inside(
-        self, project: int, config: LabelConfig, live: Publication, task: Task, drawn: list[dict]
+        self, project: int, config: LabelConfig, live: Publication, task: Task, drawing: list[dict]
     ) -> dict[str, Any]:
         """Boxes whose centre lies in a region that the user drew, of its label where it has one."""
         detector = detector_of(store_of(self.settings, project).get(live.version))
         pictures = Pictures(Studio.from_settings(self.settings), self.settings.cache_dir, self.settings.cache_gb)
         try:
-            (found,) = detector.predict([pictures.decode(task, config.data_key)])
+            (detections,) = detector.predict([pictures.decode(task, config.data_key)])
         except ImageError as error:
             log.warning("%s", error)
             return {"result": [], "score": MIDDLE, "model_version": live.model_version}
-        candidates = regions(
-            found,
-            detector.names,
-            config,
-            config.label_map(detector.names),
-            config.shown_from(self.settings.model_score_threshold),
-        )
-        chosen = [region for region in candidates if any(_within(region["value"], d.get("value", {})) for d in drawn)]
+        threshold = config.shown_from(self.settings.model_score_threshold)
+        boxes = regions(detections, detector.names, config, config.label_map(detector.names), threshold)
+        places = [region.get("value", {}) for region in drawing]
+        chosen = [box for box in boxes if any(_within(box["value"], place) for place in places)]
         score = max((region["score"] for region in chosen), default=MIDDLE)
         return {"result": chosen, "score": score, "model_version": live.model_version}
 
@@ -148,11 +134,11 @@ def _project_of(tasks: list[dict]) -> int:
     return project
 
 
-def _within(box: dict, drawn: dict) -> bool:
+def _within(box: dict, place: dict) -> bool:
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    label = drawn.get("rectanglelabels")
+    label = place.get("rectanglelabels")
     return (
-        drawn.get("x", 0) <= x <= drawn.get("x", 0) + drawn.get("width", 100)
-        and drawn.get("y", 0) <= y <= drawn.get("y", 0) + drawn.get("height", 100)
+        place.get("x", 0) <= x <= place.get("x", 0) + place.get("width", 100)
+        and place.get("y", 0) <= y <= place.get("y", 0) + place.get("height", 100)
         and (not label or box["rectanglelabels"][0] in label)
     )

@@ -20,7 +20,7 @@ from typing import Any
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.config import SimulationConfig
 from agent.simulation.grid import simulate
-from backend.commands.simulation_view import View, told
+from backend.commands.simulation_view import View, verdict
 from model.data.dataset import Dataset
 from model.data.directories import open_directory
 from model.detectors.base import FitConfig
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with View(config) as view:
             pool, evaluation = data_of(name, options.out)
             summaries[name] = simulate(pool, evaluation, config, options.out / name, options.workers, view)
-        print(f"{name}, {told(summaries[name])}", flush=True)
+        print(f"{name}, {verdict(summaries[name])}", flush=True)
     print(markdown(summaries))
     print(json.dumps({"area_over_random": overall(summaries), "sets": summaries}))
 

@@ -68,11 +68,11 @@ def cost(batches: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Hindsight:
-    """Where hindsight starts: a detector that knows `known` and has never seen `fresh`; whether it is the one that
-    served before."""
+    """Where hindsight starts: a detector that learned from the images `learned` and never saw `fresh`; whether it is
+    the one that served before."""
 
     detector: Detector
-    known: tuple[int, ...]
+    learned: tuple[int, ...]
     fresh: tuple[int, ...]
     served: bool
 
@@ -94,16 +94,16 @@ def look_back(
     """
     ids = [image.id for image in train.images]
     if earlier is not None and earlier[0].names == train.names:
-        known, fresh = [k for k in ids if k in earlier[1]], [k for k in ids if k not in earlier[1]]
-        if len(fresh) >= FEWEST and len(known) >= FEWEST:
-            return Hindsight(earlier[0], tuple(known), tuple(fresh), True)
+        learned, fresh = [k for k in ids if k in earlier[1]], [k for k in ids if k not in earlier[1]]
+        if len(fresh) >= FEWEST and len(learned) >= FEWEST:
+            return Hindsight(earlier[0], tuple(learned), tuple(fresh), True)
     shuffled = np.random.default_rng(fit.seed).permutation(ids).tolist()
-    known, fresh = sorted(shuffled[: len(ids) // 2]), sorted(shuffled[len(ids) // 2 :])
-    half = train.subset(known)
-    if len(known) < FEWEST or not half.boxes:
+    learned, fresh = sorted(shuffled[: len(ids) // 2]), sorted(shuffled[len(ids) // 2 :])
+    half = train.subset(learned)
+    if len(learned) < FEWEST or not half.boxes:
         return None
     shorter = replace(fit, epochs=max(1, fit.epochs // 2), min_steps=max(1, fit.min_steps // 2))
-    return Hindsight(untrained.fit(half, shorter, report=report), tuple(known), tuple(fresh), False)
+    return Hindsight(untrained.fit(half, shorter, report=report), tuple(learned), tuple(fresh), False)
 
 
 @dataclass(frozen=True)
@@ -177,9 +177,9 @@ class Planner:
         evaluation = tuple(image.id for image in holdout.images) + hindsight.fresh
         return _Measurements(
             HINDSIGHT,
-            Group(hindsight.known, evaluation, self.config.training),
+            Group(hindsight.learned, evaluation, self.config.training),
             hindsight.detector,
-            Described.of(players, describe_pool(players), rows, data.subset(hindsight.known)),
+            Described.of(players, describe_pool(players), rows, data.subset(hindsight.learned)),
             [Variant(HINDSIGHT, b.kind, tuple(int(k) for k in fresh.ids[b.rows])) for b in batches],
         )
 
@@ -248,7 +248,7 @@ def _as_seen(hindsight: Hindsight, data: Dataset, holdout: Dataset, background: 
     if len(holdout):
         ap = MatchTable.from_dataset(holdout, detect(hindsight.detector, holdout)).evaluate().ap
     images = data.subset({*hindsight.fresh, *background})
-    learned = data.subset(hindsight.known)
+    learned = data.subset(hindsight.learned)
     encodings: list[np.ndarray] = []
 
     def look() -> Iterable[Detections]:

@@ -59,10 +59,10 @@ class SimulationConfig:
                 raise SimulationError(f"{name} {','.join(map(str, values)) or '(none)'}: give each once, at least one")
         if self.base not in get_args(Base):
             raise SimulationError(f"base {self.base!r}: give one of {', '.join(get_args(Base))}")
-        known = [*strategies.names(), *ABLATIONS]
+        names = [*strategies.names(), *ABLATIONS]
         for name in self.strategies:
-            if name not in known:
-                raise SimulationError(f"strategy {name!r} is not known; there are {', '.join(known)}")
+            if name not in names:
+                raise SimulationError(f"strategy {name!r} is not known; there are {', '.join(names)}")
 
     def of_run(self, strategy: str, seed: int) -> CycleConfig:
         """How the cycles of one strategy under one seed are run."""
@@ -86,10 +86,10 @@ class SimulationConfig:
 
     def check(self, pool: Dataset, evaluation: Dataset) -> None:
         """Raise SimulationError where a data set is too small for what is asked, or cannot be scored."""
-        wanted = self.initial + self.batch * self.cycles
-        if wanted > len(pool):
+        images = self.initial + self.batch * self.cycles
+        if images > len(pool):
             raise SimulationError(
-                f"{self.initial} images and {self.cycles} batches of {self.batch} are {wanted}, but the pool holds "
+                f"{self.initial} images and {self.cycles} batches of {self.batch} are {images}, but the pool holds "
                 f"{len(pool)}: give fewer cycles or smaller batches"
             )
         if not evaluation.boxes:

@@ -51,7 +51,7 @@ class Curves:
     maps: np.ndarray
     resampled: np.ndarray
 
-    def drawn(self) -> np.ndarray:
+    def resampled_means(self) -> np.ndarray:
         """(R, S, K) mean curves, each over seeds drawn with replacement and resampled images."""
         rng = np.random.default_rng(0)
         count, _, seeds, _ = self.resampled.shape

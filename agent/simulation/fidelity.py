@@ -110,14 +110,14 @@ class _Start:
     def of(cls, data: Dataset, weights: Detector, out: Path, config: FidelityConfig, watch: Watch) -> _Start:
         """Read what was started in `out`, or start. The batches are kept, so that they never change under way."""
         ids = [image.id for image in data.images]
-        kept = out / "start.json"
-        if not kept.exists():
+        file = out / "start.json"
+        if not file.exists():
             labeled = sorted(np.random.default_rng(config.seed).choice(ids, config.initial, replace=False).tolist())
             train, _ = data.subset(labeled).holdout()
             detector = weights.fit(train, replace(config.start, seed=config.seed), report=partial(watch, "start"))
             detector.save(out / "start.pt")
         else:
-            labeled = json.loads(kept.read_text())["labeled"]
+            labeled = json.loads(file.read_text())["labeled"]
         detector = open_detector(out / "start.pt")
         _, holdout = data.subset(labeled).holdout()
         ap = MatchTable.from_dataset(holdout, detect(detector, holdout)).evaluate().ap
@@ -125,14 +125,14 @@ class _Start:
         encoder = Encoder(detector, encoder_fingerprint(out / "start.pt", detector))
         store.scan(encoder, DatasetImages(data), report=partial(watch, "scan"))
         pool = store.pool([image for image in ids if image not in set(labeled)], labeled, ap, detector.names)
-        if not kept.exists():
-            drawn = propose(pool, config.batches, config.batch, np.random.default_rng(config.seed))
+        if not file.exists():
+            proposals = propose(pool, config.batches, config.batch, np.random.default_rng(config.seed))
             body = {
                 "labeled": labeled,
-                "batches": [{"kind": b.kind, "ids": [int(k) for k in pool.ids[b.rows]]} for b in drawn],
+                "batches": [{"kind": b.kind, "ids": [int(k) for k in pool.ids[b.rows]]} for b in proposals],
             }
-            write_file(kept, json.dumps(body).encode())
-        batches = json.loads(kept.read_text())["batches"]
+            write_file(file, json.dumps(body).encode())
+        batches = json.loads(file.read_text())["batches"]
         rows = [pool.rows(batch["ids"]) for batch in batches]
         return cls(detector, tuple(labeled), pool, rows, [batch["kind"] for batch in batches])
 
@@ -145,16 +145,16 @@ def _retrain(
     start: _Start, data: Dataset, evaluation: Dataset, out: Path, config: FidelityConfig, watch: Watch
 ) -> tuple[np.ndarray, float | None]:
     """(batches,) gains with true labels over the control, the mean over seeds; and the ceiling."""
-    wanted = [(seed, k) for seed in range(config.seeds) for k in range(CONTROL, len(start.batches))]
+    retrains = [(seed, k) for seed in range(config.seeds) for k in range(CONTROL, len(start.batches))]
     maps: dict[tuple[int, int], float] = {}
-    for number, (seed, k) in enumerate(wanted, 1):
-        kept = out / f"retrain-{seed}-{k}.json"
-        if not kept.exists():
+    for number, (seed, k) in enumerate(retrains, 1):
+        file = out / f"retrain-{seed}-{k}.json"
+        if not file.exists():
             added = () if k == CONTROL else start.pool.ids[start.batches[k]].tolist()
             learner = start.detector.fit(data.subset({*start.labeled, *added}), replace(config.retrain, seed=seed))
-            write_file(kept, json.dumps({"map": _score(learner, evaluation)}).encode())
-        maps[seed, k] = json.loads(kept.read_text())["map"]
-        watch("retrain", number, len(wanted), map=maps[seed, k])
+            write_file(file, json.dumps({"map": _score(learner, evaluation)}).encode())
+        maps[seed, k] = json.loads(file.read_text())["map"]
+        watch("retrain", number, len(retrains), map=maps[seed, k])
     gains = np.array([[maps[s, k] - maps[s, CONTROL] for k in range(len(start.batches))] for s in range(config.seeds)])
     pairs = [(a, b) for a in range(config.seeds) for b in range(a)]
     ceiling = rounded(float(np.mean([spearman(gains[a], gains[b]) for a, b in pairs])), DIGITS) if pairs else None
@@ -196,9 +196,9 @@ def _against(gains: np.ndarray, rows: Rows, start: _Start, phi: Phi) -> dict[str
 def interval(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """95 % percentile bootstrap interval of Spearman's correlation over the pairs."""
     rng = np.random.default_rng(0)
-    drawn = (rng.integers(0, len(a), len(a)) for _ in range(RESAMPLES))
-    found = [rho for rows in drawn if not np.isnan(rho := spearman(a[rows], b[rows]))]
-    low, high = np.quantile(found, [0.025, 0.975]) if found else (float("nan"), float("nan"))
+    resamples = (rng.integers(0, len(a), len(a)) for _ in range(RESAMPLES))
+    correlations = [rho for rows in resamples if not np.isnan(rho := spearman(a[rows], b[rows]))]
+    low, high = np.quantile(correlations, [0.025, 0.975]) if correlations else (float("nan"), float("nan"))
     return float(low), float(high)
 
 

@@ -56,7 +56,7 @@ def collect(runs: Sequence[Run]) -> Curves:
     files = {(n, s, k): by[n, s].at(k) for n in names for s in seeds for k in points}
     places = list(dict.fromkeys(files.values()))
     first = {path: key for key, path in reversed(files.items())}
-    drawn = resample([by[first[path][0], first[path][1]].table(first[path][2]) for path in places])
+    resampled = resample([by[first[path][0], first[path][1]].table(first[path][2]) for path in places])
     index = {path: k for k, path in enumerate(places)}
     order = [index[files[n, s, k]] for n in names for s in seeds for k in points]
 
@@ -64,14 +64,14 @@ def collect(runs: Sequence[Run]) -> Curves:
         return np.array([[[cell[what] for cell in line] for line in block] for block in cells], np.float64)
 
     labeled = np.array([len(cell["labeled"]) for cell in cells[0][0]])
-    return Curves(names, labeled, gather("boxes"), gather("map"), drawn[:, order].reshape(-1, *shape))
+    return Curves(names, labeled, gather("boxes"), gather("map"), resampled[:, order].reshape(-1, *shape))
 
 
 def summarise(curves: Curves) -> dict[str, Any]:
     """The figures of every strategy, against random, the best baseline, and (those of its ablations) mgral, where these
     took part."""
-    drawn = curves.drawn()
-    areas, draws = area(curves.labeled, curves.mean), area(curves.labeled, drawn)
+    mean_curves = curves.resampled_means()
+    areas, draws = area(curves.labeled, curves.mean), area(curves.labeled, mean_curves)
     by_boxes = curves.area_by_boxes()
     per_seed = area(curves.labeled, curves.maps)  # (S, D)
     reference = curves.names.index(RANDOM) if RANDOM in curves.names else None
@@ -99,7 +99,7 @@ def summarise(curves: Curves) -> dict[str, Any]:
         if reference is not None:
             about["area_by_boxes_over_random"] = rounded(_ratio(by_boxes[k], by_boxes[reference]))
             about["labels_for_final_of_random"] = rounded(curves.needed(curves.mean, reference)[k])
-            needed = np.array([curves.needed(one, reference)[k] for one in drawn])
+            needed = np.array([curves.needed(one, reference)[k] for one in mean_curves])
             about["labels_for_final_of_random_interval"] = _pair(interval(needed))
         out["strategies"][name] = about
     return out
@@ -109,13 +109,13 @@ def _of_cycles(runs: Sequence[Run]) -> dict[str, Any]:
     """By strategy, for each cycle the mean over seeds of its seconds; for mgral also rho and who chose the batch."""
     out: dict[str, Any] = {}
     for name in dict.fromkeys(run.strategy for run in runs):
-        mine = [run for run in runs if run.strategy == name]
-        cycles = range(mine[0].config.cycles + 1)
-        out[name] = {"seconds": [round(float(np.mean([seconds(run, k) for run in mine])), 2) for k in cycles]}
-        told = [[run.chosen(k) or {} for run in mine] for k in cycles[:-1]]
+        of_strategy = [run for run in runs if run.strategy == name]
+        cycles = range(of_strategy[0].config.cycles + 1)
+        out[name] = {"seconds": [round(float(np.mean([seconds(run, k) for run in of_strategy])), 2) for k in cycles]}
+        choices = [[run.chosen(k) or {} for run in of_strategy] for k in cycles[:-1]]
         if name.startswith(AGENT):
-            out[name]["chosen_by"] = [[one["chosen_by"] for one in line] for line in told]
-            out[name]["rho"] = [[one["rho"] for one in line] for line in told]
+            out[name]["chosen_by"] = [[one["chosen_by"] for one in line] for line in choices]
+            out[name]["rho"] = [[one["rho"] for one in line] for line in choices]
     return out
 
 

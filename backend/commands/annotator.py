@@ -40,14 +40,14 @@ class Annotator:
         return int(self.studio.call("POST", "/api/projects", json=body)["id"])
 
     def upload(
-        self, project: int, images: Sequence[LabeledImage], told: Callable[[int], None] = lambda _: None
+        self, project: int, images: Sequence[LabeledImage], report: Callable[[int], None] = lambda _: None
     ) -> None:
         """Upload images as tasks, as dropping them into the import window does."""
         for start in range(0, len(images), UPLOAD):
             chunk = images[start : start + UPLOAD]
             files = [(image.path.name, (image.path.name, image.path.read_bytes())) for image in chunk]
             self.studio.call("POST", f"/api/projects/{project}/import", files=files)
-            told(start + len(chunk))
+            report(start + len(chunk))
         for task in self.studio.tasks(project):
             stored = Path(task.data["image"]).name  # Label Studio puts an 8-digit prefix before the name
             self.by_task[task.id] = self.by_name[stored.partition("-")[2]]

@@ -74,10 +74,10 @@ def _worker(settings: Settings) -> str:
         workers = Worker.all(connection=connect(settings))
     except redis.RedisError as error:
         raise _Sick("unknown, because Redis does not answer: start Redis first") from error
-    mine = [worker for worker in workers if settings.queue_name in worker.queue_names()]
-    if not mine:
+    listeners = [worker for worker in workers if settings.queue_name in worker.queue_names()]
+    if not listeners:
         raise _Sick(f"none listens to the queue {settings.queue_name!r}: start one with `mgral work`")
-    return f"{len(mine)} listening to the queue {settings.queue_name!r}"
+    return f"{len(listeners)} listening to the queue {settings.queue_name!r}"
 
 
 def _weights(settings: Settings) -> str:

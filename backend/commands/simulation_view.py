@@ -77,14 +77,14 @@ class View:
         for name in self.config.strategies:
             cells = []
             for cycle in range(self.config.cycles + 1):
-                known = self.maps.get((name, cycle), {})
-                cells.append(f"{sum(known.values()) / len(known):.3f} ({len(known)})" if known else "")
+                maps = self.maps.get((name, cycle), {})
+                cells.append(f"{sum(maps.values()) / len(maps):.3f} ({len(maps)})" if maps else "")
             table.add_row(name, *cells)
         now = [f"{name}, seed {seed}: {what}" for (seed, name), what in sorted(self.running.items())]
         return Group(table, *now, self.progress)
 
 
-def told(summary: dict[str, Any]) -> str:
+def verdict(summary: dict[str, Any]) -> str:
     """The summary's sentence for each strategy."""
     if not summary.get("strategies"):
         return "no seed is complete yet"

@@ -73,13 +73,14 @@ def fault(job: Job, now: dict[str, Any]) -> str | None:
 def listing(jobs: Jobs, project: int | None) -> list[dict[str, Any]]:
     """What runs, what waits and the RECENT that ended last, as `describe` tells it; of one project or of all."""
     ids = [name for queue in (jobs.queue, jobs.low) for name in _ids(queue)]
-    found = {job.id: job for job in Job.fetch_many(dict.fromkeys(ids), connection=jobs.connection) if job is not None}
-    projects = {job.meta["project"] for job in found.values() if "project" in job.meta}
+    fetched = Job.fetch_many(dict.fromkeys(ids), connection=jobs.connection)
+    jobs_by_id = {job.id: job for job in fetched if job is not None}
+    projects = {job.meta["project"] for job in jobs_by_id.values() if "project" in job.meta}
     for number in projects:  # variants that a training runs itself are in no registry
-        found |= {job.id: job for job in jobs.variants(number)}
-    mine = [job for job in found.values() if "kind" in job.meta and project in (None, job.meta["project"])]
-    active = [job for job in mine if job.get_status(refresh=False) in ACTIVE]
-    ended = sorted((job for job in mine if job.get_status(refresh=False) not in ACTIVE), key=_last_seen, reverse=True)
+        jobs_by_id |= {job.id: job for job in jobs.variants(number)}
+    listed = [job for job in jobs_by_id.values() if "kind" in job.meta and project in (None, job.meta["project"])]
+    active = [job for job in listed if job.get_status(refresh=False) in ACTIVE]
+    ended = sorted((job for job in listed if job.get_status(refresh=False) not in ACTIVE), key=_last_seen, reverse=True)
     return [describe(job) for job in [*sorted(active, key=_place), *ended[:RECENT]]]
 
 

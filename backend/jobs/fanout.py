@@ -73,19 +73,19 @@ def fan_out(
     for index in pending:
         if not done(index) and not fan.waits_or_runs(index):
             jobs.enqueue_variant(train, folder, index)
-    told = 0.0
+    looked_at = 0.0
 
     def look() -> list[int]:
         """The variants that are left; tells of the others."""
-        nonlocal told
+        nonlocal looked_at
         failed = fan.failed()
         left = [index for index in pending if index not in failed and not done(index)]
         progress(stage, len(pending) - len(left), len(pending), workers=fan.held(pending))
-        told = time.monotonic()
+        looked_at = time.monotonic()
         return left
 
     def tell() -> None:
-        if time.monotonic() - told > 1:
+        if time.monotonic() - looked_at > 1:
             look()
 
     while True:

@@ -103,8 +103,8 @@ class FanOut:
         return int(self.jobs.connection.exists(*keys)) if keys else 0
 
     def job(self, index: int) -> Job | None:
-        (found,) = Job.fetch_many([variant_id(self.train, index)], connection=self.jobs.connection)
-        return found
+        (job,) = Job.fetch_many([variant_id(self.train, index)], connection=self.jobs.connection)
+        return job
 
     def mark_running(self, job: Job) -> None:
         job.set_status(JobStatus.STARTED)

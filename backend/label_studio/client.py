@@ -159,7 +159,7 @@ class Studio:
         Label Studio drops items it dislikes without a word, and refuses a whole batch for one deleted task: the count
         is checked, and a batch with deleted tasks is sent again without them.
         """
-        items, stored, gone = iter(predictions), 0, []
+        items, stored, deleted = iter(predictions), 0, []
         while batch := list(islice(items, IMPORT_BATCH)):
             try:
                 created = self._import(project, batch)
@@ -171,7 +171,7 @@ class Studio:
                 if not missing:
                     raise
                 log.info("%d tasks were deleted meanwhile: %s", len(missing), error)
-                gone += missing
+                deleted += missing
                 batch = [item for item in batch if item["task"] in alive]
                 created = self._import(project, batch) if batch else 0
             if created != len(batch):
@@ -180,8 +180,8 @@ class Studio:
                     f"that is not in the config of project {project}; was the config changed meanwhile? Train again"
                 )
             stored += created
-            report(stored + len(gone), total)
-        return stored, gone
+            report(stored + len(deleted), total)
+        return stored, deleted
 
     def delete_predictions(self, project: int, model_version: str) -> int:
         """Delete the predictions of one model version; returns how many there were. Slow: about 10,000 in a minute."""

@@ -157,11 +157,11 @@ def test_hindsight_takes_the_served_detector_where_enough_is_new(data: Dataset, 
     assert back is not None
     assert back.served
     assert back.detector is detector
-    assert (back.known, back.fresh) == (tuple(range(1, 16)), tuple(range(16, 31)))
+    assert (back.learned, back.fresh) == (tuple(range(1, 16)), tuple(range(16, 31)))
     halves = look_back(train, detector, (detector, frozenset(range(1, 28))), fit, silent)
     assert halves is not None
     assert not halves.served
-    assert sorted(halves.known + halves.fresh) == list(range(1, 31))
+    assert sorted(halves.learned + halves.fresh) == list(range(1, 31))
     assert look_back(data.subset(range(1, 11)), detector, None, fit, silent) is None
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from agent.simulation.config import SimulationConfig
 from agent.simulation.protocols import PROTOCOLS
 from backend.cli import main
-from backend.commands.simulation_view import View, told
+from backend.commands.simulation_view import View, verdict
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
 from tests.model.written import coco_2017, voc_devkit, yolo
@@ -137,6 +137,6 @@ def test_the_view_shows_maps_and_how_long_it_takes(capsys: pytest.CaptureFixture
 def test_the_sentence_says_when_the_target_is_not_reached() -> None:
     about = {"map": [0.1, 0.2], "area_over_random": 0.9, "area_over_random_interval": [0.8, 1.1]}
     summary = {"labeled": [4, 6], "seeds": [0], "strategies": {"mgral": about | {"labels_for_final_of_random": None}}}
-    assert "does not reach random's final mAP" in told(summary)
+    assert "does not reach random's final mAP" in verdict(summary)
     summary["strategies"]["mgral"]["labels_for_final_of_random"] = 0.75  # type: ignore[index]
-    assert "75% of random's labels" in told(summary)
+    assert "75% of random's labels" in verdict(summary)
