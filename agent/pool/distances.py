@@ -61,16 +61,6 @@ def novelty(x: np.ndarray, labeled: np.ndarray) -> np.ndarray:
     return nearest_distances(x, labeled, 1)[:, 0]
 
 
-def novelty_among(labeled: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(m,) novelty that each of labeled (m, D) would have if the others alone were labeled, in the pool x (n, D)."""
-    if len(labeled) == 0:
-        return np.zeros(0, np.float32)
-    if len(labeled) == 1:
-        return np.sqrt(squared_distances(labeled, _mean(x if len(x) else labeled)))
-    rows = evenly(len(labeled), LABELED_OF_LARGE)
-    return nearest_distances(labeled, labeled[rows], 1, rows=rows)[:, 0]
-
-
 def density(x: np.ndarray) -> np.ndarray:
     """(n,) mean distance of x (n, D) to its 10 nearest among 4,096 evenly spaced rows; 0 for n < 2.
 
@@ -81,13 +71,6 @@ def density(x: np.ndarray) -> np.ndarray:
     if k < 1:
         return np.zeros(len(x), np.float32)
     return nearest_distances(x, x[rows], k, rows=rows).mean(axis=1)
-
-
-def density_among(labeled: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(m,) density that each of labeled (m, D), which are not in the pool x (n, D), would have there."""
-    rows = evenly(len(x), _references(x))
-    k = min(NEIGHBOURS, len(rows))
-    return nearest_distances(labeled, x[rows], k).mean(axis=1) if k else np.zeros(len(labeled), np.float32)
 
 
 def _references(x: np.ndarray) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from agent.pool.descriptors import BOX_COLUMNS, describe, weakness_of, weigh
-from agent.pool.distances import density, density_among, novelty, novelty_among
+from agent.pool.distances import density, novelty
 from agent.pool.ids import rows_of_all
 from agent.pool.reduction import CHUNK, Matrix, Reduction, allocate, chunks
 from model.data.detections import Detections
@@ -69,9 +69,8 @@ class Pool:
         labeled_encodings: (m, D), of the images already labeled, by the same detector.
         class_ap: (C,) float64, AP of each class on the holdout, -1 where unknown.
         reduction: the map from encodings to `standardised`.
-        labeled_ids: (m,) int64, and for them labeled_descriptors (m, K) and labeled_expected (m, C) float32, described
-            like the pool's; the novelty of a labeled image is its distance to the nearest other labeled one. None where
-            only their encodings are known.
+        labeled_ids: (m,) int64, and labeled_expected (m, C) float32, their expected boxes; None where only their
+            encodings are known.
         directory: where `standardised` is put, with no name there; None means in memory.
     """
 
@@ -85,7 +84,6 @@ class Pool:
     class_ap: np.ndarray
     reduction: Reduction
     labeled_ids: np.ndarray | None = None
-    labeled_descriptors: np.ndarray | None = None
     labeled_expected: np.ndarray | None = None
     directory: Path | None = None
 
@@ -99,7 +97,6 @@ class Pool:
             "labeled_encodings": (m, self.encodings.shape[-1]),
             "class_ap": (classes,),
             "labeled_ids": (m,),
-            "labeled_descriptors": (m, len(self.columns)),
             "labeled_expected": (m, classes),
         }
         for name, shape in shapes.items():
@@ -201,11 +198,13 @@ class Pool:
         """A pool from one row of `agent.pool.descriptors.describe` (n, 4 + 2 C) and one encoding (n, D) per id.
 
         Rows are read in chunks; with a `directory`, what is made of them is put there, in files that go with the pool.
-        `labeled_summaries` (m, 4 + 2 C), where given, describe the labeled images too.
+        `labeled_summaries` (m, 4 + 2 C), where given, tell the labeled images' expected boxes.
         """
         class_ap = _checked(class_ap, names)
         descriptors, expected = _weigh_all(summaries, class_ap, directory)
-        labeled = (None, None) if labeled_summaries is None else _weigh_all(labeled_summaries, class_ap, None)
+        labeled_expected = None
+        if labeled_summaries is not None:
+            labeled_expected = weigh(labeled_summaries[:], class_ap)[1].astype(np.float32)
         pool = cls(
             ids=np.asarray(ids, np.int64).reshape(-1),
             encodings=encodings,
@@ -217,16 +216,11 @@ class Pool:
             class_ap=class_ap,
             reduction=Reduction.fit(encodings, labeled_encodings),
             labeled_ids=labeled_ids,
-            labeled_descriptors=labeled[0],
-            labeled_expected=labeled[1],
+            labeled_expected=labeled_expected,
             directory=directory,
         )
-        x, labeled_x = pool.standardised, pool.labeled_standardised
-        descriptors[:, NOVELTY] = novelty(x, labeled_x)
-        descriptors[:, DENSITY] = density(x)
-        if labeled[0] is not None:
-            labeled[0][:, NOVELTY] = novelty_among(labeled_x, x)
-            labeled[0][:, DENSITY] = density_among(labeled_x, x)
+        descriptors[:, NOVELTY] = novelty(pool.standardised, pool.labeled_standardised)
+        descriptors[:, DENSITY] = density(pool.standardised)
         return pool
 
 

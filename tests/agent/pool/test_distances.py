@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.pool import distances
-from agent.pool.distances import density, density_among, nearest_distances, novelty, novelty_among, squared_distances
+from agent.pool.distances import density, nearest_distances, novelty, squared_distances
 
 
 def brute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -66,25 +66,6 @@ def test_density_needs_no_square_of_memory(monkeypatch: pytest.MonkeyPatch) -> N
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6  # all pairs would take 1,600 MB
-
-
-def test_the_novelty_of_a_labeled_image_is_taken_to_the_others() -> None:
-    rng = np.random.default_rng(6)
-    labeled, x = rng.normal(size=(15, 4)).astype(np.float32), rng.normal(size=(30, 4)).astype(np.float32)
-    far = brute(labeled, labeled)
-    np.fill_diagonal(far, np.inf)
-    np.testing.assert_allclose(novelty_among(labeled, x), far.min(axis=1), rtol=1e-5)
-    alone = np.linalg.norm(labeled[:1] - x.mean(axis=0), axis=1)
-    np.testing.assert_allclose(novelty_among(labeled[:1], x), alone, rtol=1e-5)
-    assert novelty_among(labeled[:1], x[:0]) == 0
-
-
-def test_the_density_of_a_labeled_image_is_taken_in_the_pool() -> None:
-    rng = np.random.default_rng(7)
-    labeled, x = rng.normal(size=(15, 4)).astype(np.float32), rng.normal(size=(30, 4)).astype(np.float32)
-    by_hand = np.sort(brute(labeled, x), axis=1)[:, :10].mean(axis=1)
-    np.testing.assert_allclose(density_among(labeled, x), by_hand, rtol=1e-5)
-    np.testing.assert_array_equal(density_among(labeled, x[:0]), np.zeros(15))
 
 
 def test_a_large_pool_is_compared_with_fewer_references(monkeypatch: pytest.MonkeyPatch) -> None:
