@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from agent.pool.pool import Pool
-from agent.strategies.words import Sentences
+from agent.strategies.explain import Sentences
 
 
 @dataclass(frozen=True, eq=False)

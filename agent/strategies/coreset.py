@@ -7,7 +7,7 @@ import numpy as np
 from agent.pool.distances import squared_distances
 from agent.pool.pool import Pool
 from agent.strategies.base import Arrangement, Strategy, register
-from agent.strategies.words import Sentences, distance
+from agent.strategies.explain import Sentences, distance
 
 
 @register

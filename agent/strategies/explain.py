@@ -1,86 +1,116 @@
-"""Why an image stands where it does: facts for the record, and a sentence for people."""
+"""What reasons say, for people: what an image likely holds, what it is like, and where it stands among the others."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import overload
 
 import numpy as np
 
-from agent.gain.cells import Cells
-from agent.gain.rows import BASIS_COLUMNS
-from agent.pool.phi import Phi
+from agent.pool.descriptors import weakness_of
 from agent.pool.pool import Pool
-from agent.pool.reduction import CHUNK
-from agent.strategies.words import Sentences, contents, likeness
 
-SHOWN = 2  # descriptors that the record names of an image
+NOTHING = "no object found"
+NAMED = 2  # classes that a reason names
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
-@dataclass(frozen=True, eq=False)
-class Facts:
-    """What is known of each image of a pool, by row.
+class Sentences(Sequence[str]):
+    """So many sentences, each made when it is asked for: those of a million images would fill memory.
 
-    Attributes:
-        cells: (n,) the cell of φ that it belongs to most.
-        unusual: (n, SHOWN) columns of φ that lie furthest from the pool's mean; components, which mean nothing to
-            people, are left out.
-        labeled, selected: (n,) row of the nearest labeled image, and of the nearest other image of the batch as a row
-            of the pool; -1 where there is none.
+    >>> list(Sentences(2, lambda place: f"place {place + 1}"))
+    ['place 1', 'place 2']
     """
 
-    cells: np.ndarray
-    unusual: np.ndarray
-    labeled: np.ndarray
-    selected: np.ndarray
+    def __init__(self, count: int, sentence: Callable[[int], str]) -> None:
+        self._count, self._sentence = count, sentence
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        if isinstance(place, slice):
+            return tuple(self._sentence(k) for k in range(*place.indices(self._count)))
+        return self._sentence(range(self._count)[place])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content
 
 
-def facts_of(pool: Pool, phi: Phi, cells: Cells, batch: np.ndarray) -> Facts:
-    """Look at every image of the pool once; `batch` holds the rows that were selected."""
-    readable = np.array([k for k, name in enumerate(phi.columns) if not name.startswith(BASIS_COLUMNS)])
-    unusual = np.empty((len(pool), min(SHOWN, len(readable))), np.int64)
-    cell = np.empty(len(pool), np.int64)
-    for start in range(0, len(pool), CHUNK):
-        values = np.asarray(phi.values[start : start + CHUNK])
-        order = np.argsort(-np.abs(values[:, readable]), axis=1, kind="stable")
-        unusual[start : start + CHUNK] = readable[order[:, : unusual.shape[1]]]
-        cell[start : start + CHUNK] = cells.share(values).argmax(axis=1)
-    near = nearest(pool.standardised, pool.labeled_standardised)
-    neighbour = nearest(pool.standardised, pool.standardised[batch], own=batch)
-    return Facts(cell, unusual, near, np.where(neighbour >= 0, batch[neighbour], -1) if len(batch) else neighbour)
+def contents(pool: Pool, row: int) -> str:
+    """What an image likely holds: the classes of which one box or more is expected, and how good the detector is at
+    them. First those that count most for mAP, by expected boxes times 1 - AP.
+
+    Where 2.2 boxes of "warning" are expected: "likely holds two 'warning' objects, a class with AP 0.12"; and 0.7 of
+    "stop" beside them: "likely holds two 'warning' objects (AP 0.12) and one 'stop' object (AP 0.80)".
+    """
+    expected = pool.expected[row]
+    boxes = [int(number + 0.5) for number in expected.tolist()]  # a half counts as a whole
+    classes = [k for k, number in enumerate(boxes) if number]
+    if not expected.any():
+        return NOTHING
+    if not classes:
+        likeliest = int(expected.argmax())
+        return f"perhaps holds {_objects(1, pool.names[likeliest])}, {_class(pool.class_ap[likeliest])}"
+    if len(classes) == 1:
+        return (
+            f"likely holds {_objects(boxes[classes[0]], pool.names[classes[0]])}, {_class(pool.class_ap[classes[0]])}"
+        )
+    order = np.argsort(-expected[classes] * weakness_of(pool.class_ap[classes]), kind="stable")
+    classes = [classes[k] for k in order]
+    parts = [f"{_objects(boxes[k], pool.names[k])} ({_ap(pool.class_ap[k])})" for k in classes[:NAMED]]
+    if others := sum(boxes[k] for k in classes[NAMED:]):
+        parts.append(f"{count(others)} other object{'s' * (others > 1)}")
+    return f"likely holds {', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def nearest(x: np.ndarray, references: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-    """(n,) index of the reference nearest to each row of x, -1 where there is none. `own`: the references' rows in x,
-    which are not their own neighbours."""
-    out = np.full(len(x), -1, np.int64)
-    if len(references) == 0:
-        return out
-    norms = np.einsum("ij,ij->i", references, references)
-    for start in range(0, len(x), CHUNK):
-        squared = norms - 2 * (x[start : start + CHUNK] @ references.T)
-        if own is not None:
-            inside = np.flatnonzero((own >= start) & (own < start + CHUNK))
-            squared[own[inside] - start, inside] = np.inf
-        out[start : start + CHUNK] = squared.argmin(axis=1)
-    if own is not None and len(own) == 1:
-        out[own] = -1  # it has no other
-    return out
+def likeness(novelty: float, usual: tuple[float, float], task: int | None) -> str:
+    """How much an image looks like what is labeled.
+
+    Args:
+        novelty: its distance to the nearest labeled image.
+        usual: the first and the third quartile of that distance over the pool.
+        task: the nearest labeled image; None where its id is not known.
+    """
+    if novelty > usual[1]:
+        return "unlike anything labeled"
+    near = "a labeled task" if task is None else f"labeled task {task}"
+    return f"{'much' if novelty == 0 or novelty < usual[0] else 'somewhat'} like {near}"
 
 
-def reasons(pool: Pool, facts: Facts, rows: np.ndarray, own: Sequence[str]) -> Sentences:
-    """A sentence for each image in the order of a ranking, by `rows`: what it likely holds, how far it is like what is
-    labeled, and in `own` what the strategy says of it."""
-    novelty = pool.column("novelty")
-    first, third = np.quantile(novelty, [0.25, 0.75]) if len(pool) else (0.0, 0.0)
+def count(number: int) -> str:
+    """The number in a word, up to twelve."""
+    return NUMBERS[number] if number < len(NUMBERS) else str(number)
 
-    def sentence(place: int) -> str:
-        row, near = int(rows[place]), facts.labeled[rows[place]]
-        what = contents(pool, row)
-        words = [what, "nothing is labeled yet", own[place].removeprefix(f"{what}; ")]
-        if near >= 0:
-            task = int(pool.labeled_ids[near]) if pool.labeled_ids is not None else None
-            words[1] = likeness(float(novelty[row]), (first, third), task)
-        return "; ".join(words)
 
-    return Sentences(len(rows), sentence)
+def nothing_found(pool: Pool, row: int) -> str | None:
+    """The reason of an image in which no box counts; None where one does."""
+    if pool.column("max_entropy")[row] > 0:
+        return None
+    return f"{NOTHING}; {distance(pool, float(pool.column('novelty')[row]), 0)}"
+
+
+def distance(pool: Pool, value: float, chosen: int) -> str:
+    """A distance between encodings, and what it is taken to once `chosen` images are in the batch."""
+    labeled = len(pool.labeled_encodings) > 0
+    if not labeled and not chosen:
+        return f"distance {value:.2f} to the mean of all images"
+    return f"distance {value:.2f} to the nearest {' or '.join(['labeled'] * labeled + ['chosen'] * bool(chosen))} image"
+
+
+def _objects(number: int, name: str) -> str:
+    return f"{count(number)} '{name}' object{'s' * (number > 1)}"
+
+
+def _class(ap: float) -> str:
+    return f"a class with {_ap(ap)}" if ap >= 0 else "a class not measured yet"
+
+
+def _ap(ap: float) -> str:
+    return f"AP {ap:.2f}" if ap >= 0 else "AP not measured yet"

@@ -7,7 +7,7 @@ import numpy as np
 from agent.pool.pool import Pool
 from agent.pool.seeding import seed
 from agent.strategies.base import Arrangement, Strategy, register
-from agent.strategies.words import Sentences, distance
+from agent.strategies.explain import Sentences, distance
 
 
 @register

@@ -6,7 +6,7 @@ import numpy as np
 
 from agent.pool.pool import Pool
 from agent.strategies.base import Pointwise, register
-from agent.strategies.words import nothing_found
+from agent.strategies.explain import nothing_found
 
 
 @register

@@ -19,8 +19,8 @@ from agent.pool.phi import Phi, describe_pool
 from agent.pool.pool import Pool
 from agent.rounding import rounded
 from agent.strategies.base import Arrangement, Ranking, Strategy, get, register
-from agent.strategies.explain import Facts, facts_of, reasons
-from agent.strategies.words import Sentences
+from agent.strategies.explain import Sentences
+from agent.strategies.facts import Facts, facts_of, reasons
 from model.progress import Report, silent
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import numpy as np
 
 from agent.pool.pool import Pool
 from agent.strategies.base import Arrangement, Strategy, register
-from agent.strategies.words import Sentences
+from agent.strategies.explain import Sentences
 
 
 @register

@@ -14,8 +14,8 @@ from agent.policy.reinforce import ReinforceConfig
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
 from agent.strategies import Ranking
+from agent.strategies.explain import contents
 from agent.strategies.mgral import BASELINES, CELLS, UNTRUSTED, Mgral, MgralConfig
-from agent.strategies.words import contents
 from tests.agent.pools import random_pool
 
 LEARNING = ReinforceConfig(updates=30, chunks=4, episodes=16, imitation=5)

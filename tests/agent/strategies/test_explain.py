@@ -9,8 +9,8 @@ import pytest
 
 from agent.pool.descriptors import describe
 from agent.pool.pool import Pool
-from agent.strategies.explain import Facts, reasons
-from agent.strategies.words import Sentences, contents, count, distance, likeness, nothing_found
+from agent.strategies.explain import Sentences, contents, count, distance, likeness, nothing_found
+from agent.strategies.facts import Facts, reasons
 from tests.agent.pools import detections_of, on_a_line, pool_of
 
 AP = (0.8, 0.0, -1.0, 0.5)
