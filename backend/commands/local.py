@@ -53,7 +53,7 @@ def find_redis() -> str:
 
 def find_label_studio() -> str:
     """The label-studio command: $LABEL_STUDIO_COMMAND, the project's own environment for it, or the PATH."""
-    own = Path(__file__).resolve().parents[1] / ".venv-label-studio" / "bin" / "label-studio"
+    own = Path(__file__).resolve().parents[2] / ".venv-label-studio" / "bin" / "label-studio"
     for candidate in (os.environ.get("LABEL_STUDIO_COMMAND"), str(own), shutil.which("label-studio")):
         if candidate and Path(candidate).exists():
             return candidate
