@@ -65,7 +65,9 @@ def test_curves_and_what_is_read_off_them(
     assert sorted(boxes[k] for k in batch) == sorted(boxes.values())[-6:]
 
 
-def test_an_oracle_without_curves_says_what_to_run(tmp_path: Path) -> None:
+def test_an_oracle_without_curves_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "SCENES", 8)
+    monkeypatch.setattr(curves, "SCENES_POOL", 4)
     with pytest.raises(SystemExit, match=r"run bench\.curves"):
         oracle.main(["--out", str(tmp_path), "--sets", "scenes", "--seeds", "0"])
 
