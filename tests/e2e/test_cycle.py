@@ -35,9 +35,9 @@ AGENT = TRAINING | {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers(stack: LocalStack) -> Iterator[tuple[str, str]]:
-    """Two workers in the place of the usual one."""
+    """Two workers in the place of the usual one. The last test kills one of them."""
     stack.stop("work")
     names = ("one", "two")
     for name in names:
@@ -54,6 +54,32 @@ def at_its_variants(make_project: Callable[..., Project], title: str) -> tuple[P
     project = make_project(title, images=40)
     project.train_until("variants", labels=30, seconds=120)
     return project, project.settings.model_dir / str(project.id) / "cycle"
+
+
+def test_cancelling_in_the_middle_leaves_the_old_model_and_order(
+    make_project: Callable[..., Project], stack: LocalStack, workers: tuple[str, str]
+) -> None:
+    project, _ = at_its_variants(make_project, "cancelled in the middle")
+    assert len(workers) == 2
+    listed = subprocess.run(
+        [sys.executable, "-m", "backend.cli", "jobs", str(project.id), "--json"],
+        env=stack.environment(**AGENT),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    kinds = [job["kind"] for job in json.loads(listed.stdout)]
+    assert kinds.count("variant") >= 5
+    assert "train" in kinds
+    before, order = project.live(), project.order()
+    (job,) = project.jobs.cancel(project.id)
+    until(10, lambda: job.get_status() == JobStatus.STOPPED, "the training to stop")
+    until(10, lambda: not any(v.get_status() == "started" for v in project.jobs.variants(project.id)), "the variants")
+    assert project.live() == before
+    assert project.info()["model_version"] == before.model_version
+    assert project.order() == order
+    assert project.served(5) == order[30:35]  # the first thirty were labeled before the training
 
 
 def test_a_worker_killed_in_the_middle_changes_nothing(
@@ -101,29 +127,3 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
     again = rank(pool, Rows(plan.rows()), plan.cycle, CycleConfig(budget=5), lambda *_, **__: None)
     assert record["order"] == again.order.tolist()
     assert not folder.exists()
-
-
-def test_cancelling_in_the_middle_leaves_the_old_model_and_order(
-    make_project: Callable[..., Project], stack: LocalStack, workers: tuple[str, str]
-) -> None:
-    project, _ = at_its_variants(make_project, "cancelled in the middle")
-    assert len(workers) == 2
-    listed = subprocess.run(
-        [sys.executable, "-m", "backend.cli", "jobs", str(project.id), "--json"],
-        env=stack.environment(**AGENT),
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=True,
-    )
-    kinds = [job["kind"] for job in json.loads(listed.stdout)]
-    assert kinds.count("variant") >= 5
-    assert "train" in kinds
-    before, order = project.live(), project.order()
-    (job,) = project.jobs.cancel(project.id)
-    until(10, lambda: job.get_status() == JobStatus.STOPPED, "the training to stop")
-    until(10, lambda: not any(v.get_status() == "started" for v in project.jobs.variants(project.id)), "the variants")
-    assert project.live() == before
-    assert project.info()["model_version"] == before.model_version
-    assert project.order() == order
-    assert project.served(5) == order[30:35]  # the first thirty were labeled before the training

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 
 from tests.e2e.conftest import Project, until
 
-MANY = 2000
+MANY = int(os.environ.get("RETRIEVE_TASKS", "600"))  # more than the backend answers at once, and than a page holds
 
 
-def test_two_thousand_tasks_are_each_stored_once(make_project: Callable[..., Project]) -> None:
+def test_many_tasks_are_each_stored_once(make_project: Callable[..., Project]) -> None:
     project = make_project("retrieve", images=20)
     uploads = [task.data for task in project.studio.tasks(project.id)]
     more = [{"data": uploads[k % len(uploads)]} for k in range(MANY - len(uploads))]
@@ -27,7 +28,7 @@ def test_two_thousand_tasks_are_each_stored_once(make_project: Callable[..., Pro
     project.studio.delete_predictions(project.id, name)
     start = time.monotonic()
     project.retrieve()
-    until(100, lambda: project.studio.model_versions(project.id).get(name) == MANY, "2,000 predictions")
+    until(100, lambda: project.studio.model_versions(project.id).get(name) == MANY, f"{MANY} predictions")
     seconds = time.monotonic() - start
     print(f"retrieved {MANY} predictions in {seconds:.1f} s")
     assert seconds < 100

@@ -11,7 +11,7 @@ from backend.commands.local import LocalStack
 from tests.e2e.conftest import TRAINING, Project, until
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def slow_worker(stack: LocalStack) -> Iterator[str]:
     """A worker whose trainings last long enough to be interrupted, in the place of the usual one."""
     stack.stop("work")
@@ -19,7 +19,8 @@ def slow_worker(stack: LocalStack) -> Iterator[str]:
     yield "slow"
     if "slow" in stack.processes:
         stack.stop("slow")
-    stack.start_worker(**TRAINING)
+    if "work" not in stack.processes:
+        stack.start_worker(**TRAINING)
 
 
 def in_training(make_project: Callable[..., Project], title: str) -> Project:
@@ -52,7 +53,7 @@ def test_a_killed_worker_costs_only_its_own_job(
     project = in_training(make_project, "killed")
     stack.stop(slow_worker, kill=True)
     serves_as_before(project)
-    stack.start_worker(slow_worker, **TRAINING)
+    stack.start_worker(**TRAINING)
     other = make_project("after the kill", images=2)
     other.connect()
     assert other.wait("rank")["result"]["predicted"] == 2
