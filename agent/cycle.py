@@ -16,8 +16,9 @@ import numpy as np
 
 from agent import strategies
 from agent.gain.rows import Rows
+from agent.inner_loop.hindsight import look_back
 from agent.inner_loop.plan import Plan
-from agent.inner_loop.planning import PlanConfig, Planner, look_back
+from agent.inner_loop.planning import PlanConfig, Planner
 from agent.learning import Learned
 from agent.pool.images import DetectionSink, Images
 from agent.pool.pool import Pool

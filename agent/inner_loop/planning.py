@@ -10,26 +10,21 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from agent.inner_loop.hindsight import FEWEST, Hindsight
 from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
 from agent.inner_loop.proposals import Proposal, propose
-from agent.match_table import MatchTable
 from agent.pool.images import Images
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
 from model.data.dataset import Dataset, LabeledImage
-from model.data.detections import Detections
 from model.data.images import displayed_size
-from model.detectors.base import Detector, FitConfig
-from model.evaluate import detect
-from model.progress import Report
+from model.detectors.base import Detector
 
-FEWEST = 8  # images that play the pool, or that are measured on: with fewer there is nothing to tell batches apart by
 BACKGROUND = 256  # unlabeled images beside which those that play the pool are described
 
 
@@ -64,46 +59,6 @@ class PlanConfig:
 def cost(batches: int) -> int:
     """Trainings that a group of so many batches takes, its control included."""
     return batches + 1 if batches else 0
-
-
-@dataclass(frozen=True, eq=False)
-class Hindsight:
-    """Where hindsight starts: a detector that learned from the images `learned` and never saw `fresh`; whether it is
-    the one that served before."""
-
-    detector: Detector
-    learned: tuple[int, ...]
-    fresh: tuple[int, ...]
-    served: bool
-
-
-def look_back(
-    train: Dataset,
-    untrained: Detector,
-    earlier: tuple[Detector, frozenset[int]] | None,
-    fit: FitConfig,
-    report: Report,
-) -> Hindsight | None:
-    """A start for hindsight, or None where too little is labeled.
-
-    Args:
-        train: the labeled images outside the holdout.
-        untrained: what a training starts from where no earlier detector serves.
-        earlier: an earlier detector of the same classes and the ids that it was trained on.
-        fit: the training of the detector that serves; a half of its updates makes a start of our own.
-    """
-    ids = [image.id for image in train.images]
-    if earlier is not None and earlier[0].names == train.names:
-        learned, fresh = [k for k in ids if k in earlier[1]], [k for k in ids if k not in earlier[1]]
-        if len(fresh) >= FEWEST and len(learned) >= FEWEST:
-            return Hindsight(earlier[0], tuple(learned), tuple(fresh), True)
-    shuffled = np.random.default_rng(fit.seed).permutation(ids).tolist()
-    learned, fresh = sorted(shuffled[: len(ids) // 2]), sorted(shuffled[len(ids) // 2 :])
-    half = train.subset(learned)
-    if len(learned) < FEWEST or not half.boxes:
-        return None
-    shorter = replace(fit, epochs=max(1, fit.epochs // 2), min_steps=max(1, fit.min_steps // 2))
-    return Hindsight(untrained.fit(half, shorter, report=report), tuple(learned), tuple(fresh), False)
 
 
 @dataclass(frozen=True)
@@ -170,7 +125,7 @@ class Planner:
         self, hindsight: Hindsight, data: Dataset, holdout: Dataset, background: list[int], rng: np.random.Generator
     ) -> _Measurements:
         """Batches of labeled images that play the pool, with their true boxes."""
-        players = _as_seen(hindsight, data, holdout, background)
+        players = hindsight.pool(data, holdout, background)
         rows = np.flatnonzero(np.isin(players.ids, hindsight.fresh))
         fresh = players.take(rows)
         batches = propose(fresh, self.config.hindsight, max(2, len(fresh) // 2), rng)
@@ -240,27 +195,3 @@ def copied(labeled: Dataset, folder: Path) -> Dataset:
             shutil.copyfile(image.path, path)
         images.append(replace(image, path=path))
     return Dataset(tuple(images), labeled.names)
-
-
-def _as_seen(hindsight: Hindsight, data: Dataset, holdout: Dataset, background: list[int]) -> Pool:
-    """The images that play the pool, and some of the real pool beside them, as hindsight's detector sees them."""
-    ap = np.full(len(data.names), -1.0)
-    if len(holdout):
-        ap = MatchTable.from_dataset(holdout, detect(hindsight.detector, holdout)).evaluate().ap
-    images = data.subset({*hindsight.fresh, *background})
-    learned = data.subset(hindsight.learned)
-    encodings: list[np.ndarray] = []
-
-    def look() -> Iterable[Detections]:
-        for detections, encoding in hindsight.detector.scan([image.path for image in images.images]):
-            encodings.append(encoding)
-            yield detections
-
-    return Pool.from_detections(
-        [image.id for image in images.images],
-        look(),
-        encodings,
-        hindsight.detector.names,
-        hindsight.detector.encode([image.path for image in learned.images]),
-        ap,
-    )

@@ -19,8 +19,9 @@ import numpy as np
 from agent.gain.fit import fit_gains
 from agent.gain.ranks import spearman
 from agent.gain.rows import Rows
+from agent.inner_loop.hindsight import look_back
 from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Plan
-from agent.inner_loop.planning import PlanConfig, Planner, copied, look_back
+from agent.inner_loop.planning import PlanConfig, Planner, copied
 from agent.inner_loop.proposals import propose
 from agent.match_table import MatchTable
 from agent.pool.images import DatasetImages

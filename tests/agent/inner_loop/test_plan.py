@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from agent.inner_loop import surrogate
+from agent.inner_loop.hindsight import Hindsight, look_back
 from agent.inner_loop.plan import Group, Plan, SurrogateConfig, has_result, result_file, run_variant
-from agent.inner_loop.planning import Hindsight, PlanConfig, Planner, cost, look_back
+from agent.inner_loop.planning import PlanConfig, Planner, cost
 from agent.match_table import MatchTable
 from agent.pool.images import DatasetImages
 from model.data.dataset import Dataset, in_holdout
