@@ -17,7 +17,7 @@ demo: install  ## Label Studio with a project that is pre-annotated and ordered;
 	@.venv/bin/mgral demo$(if $(DATA), --data "$(DATA)")$(if $(filter-out 0,$(CHECK)), --check)
 
 test: install browser  ## every test, also against a real Label Studio, Redis and browser
-	@.venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder
+	@.venv/bin/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 check: python  ## lint, format, types, import rule
 	.venv/bin/ruff check

@@ -24,7 +24,7 @@ TOGETHER = (E2E, "tests/model/detectors/")
 
 
 class _ByFile(LoadScopeScheduling):
-    """Two processes share the tests. What needs the installation stays in one of them, and so does what needs the
+    """Three processes share the tests: one of them mostly waits for the installation. What needs the installation stays in one of them, and so does what needs the
     detectors of all families; of the rest a file's tests stay together, for the sake of their fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -42,7 +42,7 @@ def test_the_product_serves_the_order_that_the_simulator_foretells(bare: LocalSt
         batch=4,
         cycles=1,
         seeds=(1,),
-        fit=FitConfig(epochs=1, min_steps=10, batch=8, image_size=64),
+        fit=FitConfig(epochs=1, min_steps=30, batch=8, image_size=64),
         plan=PlanConfig(hindsight=2, training=SurrogateConfig(steps=4)),
     )
     seen = []

@@ -15,7 +15,6 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from agent.inner_loop.plan import SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import simulate
@@ -27,7 +26,7 @@ from model.synthetic.scenes import write_scenes
 
 OPTIONS = (
     "--strategies entropy,mgral-greedy --initial 20 --batch 4 --cycles 1 --seeds 0 --image-size 64 --steps 6 "
-    "--hindsight 2 --variant-steps 4 --time-budget 1e6 --base start"
+    "--hindsight 0 --workers 1 --time-budget 1e6 --base start"
 )
 CONFIG = SimulationConfig(
     ("entropy", "mgral-greedy"),
@@ -36,7 +35,7 @@ CONFIG = SimulationConfig(
     1,
     (0,),
     fit=FitConfig(epochs=1, min_steps=6, batch=8, image_size=64),
-    plan=PlanConfig(hindsight=2, training=SurrogateConfig(steps=4)),
+    plan=PlanConfig(hindsight=0),
     seconds=1e6,
 )
 
