@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: spinning threads starve a busy machine
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite runs in as many processes as there are cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the suite runs in more processes than there are cores
 
 import shutil
 import tempfile
@@ -24,8 +24,9 @@ TOGETHER = (E2E, "tests/model/detectors/")
 
 
 class _ByFile(LoadScopeScheduling):
-    """Three processes share the tests: one of them mostly waits for the installation. What needs the installation stays in one of them, and so does what needs the
-    detectors of all families; of the rest a file's tests stay together, for the sake of their fixtures."""
+    """Three processes share the tests. What needs the installation stays in one of them, which mostly waits for it, and
+    what needs the detectors of all families in one too; of the rest a file's tests stay together, for the sake of their
+    fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
