@@ -32,7 +32,8 @@ TRAINING = {
     "TRAIN_MIN_STEPS": "6",
     "WEIGHTS": "starter",
     "BUDGET": "10",
-    "RECONCILE_SECONDS": "10",
+    "RECONCILE_SECONDS": "30",
+    "STRATEGY": "two_stage",  # the agent's own cycle is in test_cycle and test_simulated_labeling
     "START_TRAINING_EACH_N_UPDATES": str(AUTO_RETRAIN),
     "BASIC_AUTH_USER": "studio",
     "BASIC_AUTH_PASS": "s3cret",

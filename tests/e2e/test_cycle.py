@@ -25,6 +25,7 @@ from model.progress import silent
 from tests.e2e.conftest import TRAINING, Project, until
 
 AGENT = TRAINING | {
+    "STRATEGY": "mgral",
     "MGRAL_HINDSIGHT": "5",
     "MGRAL_SURROGATES": "0",
     "MGRAL_STEPS": "5",
