@@ -28,6 +28,7 @@ from model.progress import Watch, silent
 from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
 from tests.agent.pools import scan
+from tests.model.made import new
 
 SIZE = 64
 
@@ -39,7 +40,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture
 def detector(scenes: Dataset) -> Detector:
-    return YoloDetector.new("yolo11n.yaml", scenes.names, SIZE)
+    return new("tiny-retinanet", scenes.names)
 
 
 def start(tmp_path: Path, detector: Detector) -> VersionStore:

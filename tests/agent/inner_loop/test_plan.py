@@ -17,11 +17,10 @@ from agent.pool.images import DatasetImages
 from model.data.dataset import Dataset, in_holdout
 from model.detectors.base import FitConfig
 from model.detectors.network import NetworkDetector
-from model.detectors.yolo import YoloDetector
 from model.evaluate import evaluate
 from model.progress import silent
 from tests.agent.pools import scan
-from tests.model.made import SIDE, squares
+from tests.model.made import SIDE, new, squares
 
 TRAINING = SurrogateConfig(steps=2, every=2, batch=4, confidence=0.01)
 CONFIG = PlanConfig(hindsight=2, surrogates=2, training=TRAINING)
@@ -34,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def detector(data: Dataset) -> NetworkDetector:
-    start = YoloDetector.new("yolo11n.yaml", data.names, SIDE)
+    start = new("tiny-retinanet", data.names)
     return start.fit(data.subset(range(1, 7)), FitConfig(epochs=1, min_steps=10, batch=6, image_size=SIDE))
 
 

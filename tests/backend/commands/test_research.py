@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from agent.simulation.protocols import PROTOCOLS
 from backend.cli import main
 from backend.commands.simulation_view import View, verdict
 from model.data.dataset import Dataset
+from model.detectors.torchvision_architectures import ARCHITECTURES
 from model.synthetic.scenes import write_scenes
+from tests.model import tiny  # noqa: F401  the tiny architectures exist from here on
 from tests.model.written import coco_2017, voc_devkit, yolo
 
 
@@ -73,9 +76,12 @@ def test_protocols_end_at_the_share_of_the_pool_that_was_published() -> None:
     ("protocol", "writer"), [("voc-retinanet", voc_devkit), ("voc-ssd", yolo), ("coco-retinanet", coco_2017)]
 )
 def test_a_protocol_runs_on_a_stand_in_of_its_format(
-    protocol: str, writer: Callable[[Path, Dataset], Path], tmp_path: Path
+    protocol: str, writer: Callable[[Path, Dataset], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own detector and directory format; six small pictures, and a training of one update."""
+    """Its own directory format and a tiny network of its detector's family; six pictures, a training of one update."""
+    for name in ("retinanet", "ssd"):  # test_torchvision has those of their real size
+        architecture = ARCHITECTURES[f"tiny-{name}"]
+        monkeypatch.setitem(ARCHITECTURES, name, replace(architecture, imagenet=ARCHITECTURES[name].imagenet))
     six = write_scenes(tmp_path / "scenes", 6, seed=3)
     data = writer(tmp_path / "data", six)
     small = {"initial": 2, "batch": 1, "cycles": 1, "epochs": 1, "steps": 1, "train-batch": 2, "image-size": 64}
