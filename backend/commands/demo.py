@@ -76,7 +76,7 @@ def _show(installation: LocalStack, data: Path | None, check: bool, console: Con
         console.print(f"[{time.monotonic() - start:5.1f} s] {text}", markup=False, highlight=False)
 
     truth = _coco(data) if data else None
-    stage("starting Redis and Label Studio (its first start makes a database, about a minute)")
+    stage("starting Redis and Label Studio")
     installation.start_redis()
     installation.start_label_studio()
     if truth is None:

@@ -141,7 +141,7 @@ class LocalStack:
         self._spawn("label-studio", command, environment)
 
     def wait_for_label_studio(self) -> None:
-        """Return once Label Studio answers; the first start takes about a minute."""
+        """Return once Label Studio answers: in seconds, or in a minute where it makes its tables first."""
 
         def answers() -> bool:
             reply = requests.get(f"{self.label_studio_url}/health", timeout=5)
