@@ -26,7 +26,7 @@ from tests.e2e.conftest import TRAINING, Project, until
 
 AGENT = TRAINING | {
     "STRATEGY": "mgral",
-    "MGRAL_HINDSIGHT": "5",
+    "MGRAL_HINDSIGHT": "3",
     "MGRAL_SURROGATES": "0",
     "MGRAL_STEPS": "5",
     "BUDGET": "5",
@@ -71,7 +71,7 @@ def test_cancelling_in_the_middle_leaves_the_old_model_and_order(
         check=True,
     )
     kinds = [job["kind"] for job in json.loads(listed.stdout)]
-    assert kinds.count("variant") >= 5
+    assert kinds.count("variant") >= 3
     assert "train" in kinds
     before, order = project.live(), project.order()
     (job,) = project.jobs.cancel(project.id)
@@ -113,7 +113,7 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
 
     store = store_of(project.settings, project.id)
     record = json.loads(store.read(project.live().version, "ranking.json"))
-    assert record["variants"] == 6
+    assert record["variants"] == 4
     detector = detector_of(store.get(project.live().version))
     labeled = {int(task.id) for task in project.studio.annotated(project.id)}
     metrics = store.get(project.live().version).metrics or {"per_class": {}}

@@ -23,7 +23,7 @@ from model.detectors.base import FitConfig
 from model.detectors.learner import Learner, average
 from model.detectors.network import NetworkDetector
 from model.progress import Cancelled, silent
-from tests.model.made import SIDE, cancel, new, squares, state
+from tests.model.made import SIDE, TINY_YOLO, cancel, new, squares, state
 
 QUICK = SurrogateConfig(steps=2, every=1, batch=4, momentum=0.5, confidence=0.01)
 
@@ -33,12 +33,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return squares(tmp_path_factory.mktemp("squares"), 18)
 
 
-@pytest.fixture(scope="module", params=["yolo11n.yaml", "tiny-retinanet", "tiny-fasterrcnn"])
-def detector(request: pytest.FixtureRequest, data: Dataset) -> NetworkDetector:
-    config = FitConfig(epochs=1, min_steps=12, batch=6, image_size=SIDE)
-    if request.param != "yolo11n.yaml":
-        config = replace(config, min_steps=30, learning_rate=2e-2)
-    fitted = new(request.param, data.names).fit(data.subset(range(1, 7)), config)
+@pytest.fixture(scope="module", params=["tiny-yolo", "tiny-retinanet", "tiny-fasterrcnn"])
+def detector(
+    request: pytest.FixtureRequest, data: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> NetworkDetector:
+    config = FitConfig(epochs=1, min_steps=30, batch=6, image_size=SIDE, learning_rate=2e-2)
+    architecture = request.param
+    if architecture == "tiny-yolo":
+        file = tmp_path_factory.mktemp("architecture") / "yolo11-tiny.yaml"
+        file.write_text(TINY_YOLO)
+        architecture = str(file)
+    fitted = new(architecture, data.names).fit(data.subset(range(1, 7)), config)
     assert isinstance(fitted, NetworkDetector)
     return fitted
 
