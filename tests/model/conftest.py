@@ -18,7 +18,7 @@ from model.detectors.network import NetworkDetector
 from model.detectors.yolo import YoloDetector
 from model.synthetic.scenes import write_scenes
 from model.versions import VersionStore
-from tests.model.made import FAMILIES, SIDE, TINY_RTDETR, TORCHVISION, Trained, new, square_in, squares
+from tests.model.made import FAMILIES, SIDE, TINY, TINY_RTDETR, Trained, new, square_in, squares
 from tests.model.written import TRAIN
 
 
@@ -36,10 +36,11 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="package", params=FAMILIES)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     directory = tmp_path_factory.mktemp(request.param)
-    architecture = request.param if request.param in TORCHVISION else f"{request.param}.yaml"
-    if request.param == "rtdetr":
-        architecture = str(directory / "rtdetr-tiny.yaml")
-        Path(architecture).write_text(TINY_RTDETR)
+    architecture = request.param
+    if architecture in TINY:
+        file = directory / f"{architecture}-tiny.yaml"
+        file.write_text(TINY[architecture])
+        architecture = str(file)
     data = squares(directory / "images", 4)
     base = new(architecture, ("blue", "car", "dog"))
     reports: list[tuple[int, int, float]] = []

@@ -39,19 +39,27 @@ head:
   - [[2, 3, 5], 1, RTDETRDecoder, [nc, 64, 30, 4, 4, 2, 64, 0.0, null, -1, 10]]
 """
 
-# A YOLO of the same parts as the published ones, with a tenth of their layers.
-TINY_YOLO = """
+# YOLOs of the published ones' own parts, with a tenth of their layers.
+_TINY_YOLO = """
 nc: 80
+{header}
 backbone:
   - [-1, 1, Conv, [16, 3, 2]]
   - [-1, 1, Conv, [32, 3, 2]]
-  - [-1, 1, C3k2, [64, False, 0.25]]
+  - [-1, 1, {block}]
   - [-1, 1, Conv, [64, 3, 2]] # 3-P3/8
   - [-1, 1, Conv, [64, 3, 2]] # 4-P4/16
   - [-1, 1, Conv, [64, 3, 2]] # 5-P5/32
 head:
   - [[3, 4, 5], 1, Detect, [nc]]
 """
+TINY_YOLO = _TINY_YOLO.format(header="", block="C3k2, [64, False, 0.25]")
+TINY = {
+    "rtdetr": TINY_RTDETR,
+    "yolov8n": _TINY_YOLO.format(header="", block="C2f, [64, True]"),
+    "yolo11n": TINY_YOLO,
+    "yolo26n": _TINY_YOLO.format(header="end2end: True\nreg_max: 1", block="C3k2, [64, False, 0.25]"),
+}
 
 
 def square_in(rng: np.random.Generator, height: int, width: int, side: int) -> np.ndarray:
