@@ -1,6 +1,6 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help install python label-studio browser demo test check starter lock clean
+.PHONY: help install python label-studio browser demo test chaos load check starter lock clean
 
 UV = $(shell command -v uv || echo .tools/uv/bin/uv)
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
@@ -17,7 +17,13 @@ demo: install  ## Label Studio with a project that is pre-annotated and ordered;
 	@.venv/bin/mgral demo$(if $(DATA), --data "$(DATA)")$(if $(filter-out 0,$(CHECK)), --check)
 
 test: install browser  ## every test, also against a real Label Studio, Redis and browser
-	@.venv/bin/pytest -n 3 --dist loadscope --no-loadscope-reorder
+	@.venv/bin/pytest -n 4 --dist loadscope --no-loadscope-reorder
+
+chaos: install  ## every fault of docs/FAULTS.md on real processes, three times each; takes hours
+	@.venv/bin/pytest -m chaos
+
+load: install  ## fifty annotators against one backend while a training runs, and the order of 10,000 tasks; ten minutes
+	@.venv/bin/python -m bench.load
 
 check: python  ## lint, format, types, import rule
 	.venv/bin/ruff check
@@ -30,7 +36,7 @@ starter: python  ## train model/weights/starter.pt anew (starter.json beside it 
 
 lock:  ## pin every package anew after a change of pyproject.toml (what still fits keeps its version)
 	@.ci/setup uv
-	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --extra label-studio-ml --extra s3 -o requirements.txt
 	$(COMPILE) pyproject.toml --all-extras -c requirements.txt -o requirements-dev.txt
 	echo label-studio==1.23.2 | $(COMPILE) - -o requirements-label-studio.txt
 

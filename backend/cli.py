@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import redis
 from pydantic import ValidationError
 
+from backend import logs
 from backend.commands.research import fidelity, simulate
 from backend.label_studio.client import StudioError
 from backend.label_studio.labels import LabelConfigError
-from backend.settings import Settings, get_settings
+from backend.redaction import redact
+from backend.request_id import begin
+from backend.settings import Settings, faults_of, get_settings
 from model.detectors.base import WeightsError
 from model.versions import VersionError
+
+if TYPE_CHECKING:
+    from backend.project.audit import What
 
 # Before torch is loaded: its threads spin while they wait, which slows a busy machine down (docs/MEASURED.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+LABEL_STUDIO_ML = "pip install --no-deps label-studio-ml==1.0.9"  # its own pins fit no other package: pyproject.toml
 FAULTS = (StudioError, LabelConfigError, WeightsError, VersionError)
 
 
@@ -33,11 +39,17 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except FAULTS as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(redact(str(error))) from error
         except redis.RedisError as error:
-            raise click.ClickException(f"Redis does not answer ({error}): start it, or set REDIS_URL") from error
+            raise click.ClickException(
+                redact(f"Redis does not answer ({error}): start it, or set REDIS_URL")
+            ) from error
         except ValidationError as error:
-            raise click.ClickException("; ".join(str(e["msg"]) for e in error.errors())) from error
+            raise click.ClickException(redact(faults_of(error))) from error
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != "label_studio_ml":
+                raise
+            raise click.ClickException(f"label-studio-ml is not installed: {LABEL_STUDIO_ML}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,31 +66,18 @@ main.add_command(fidelity)
 
 @main.command()
 def serve() -> None:
-    """Serve Label Studio's ML backend protocol (PORT, WORKERS, THREADS).
+    """Serve Label Studio's ML backend protocol (LISTEN, PORT, WORKERS, THREADS).
 
     \b
     Example: PORT=9090 LABEL_STUDIO_URL=http://localhost:8080 LABEL_STUDIO_API_KEY=... mgral serve
     """
-    from gunicorn.app.base import BaseApplication
+    _leave_cores()
+    from backend.web.watch.counts import counts_in_files
 
-    from backend.web.app import create_app
+    with counts_in_files():
+        from backend.web import server
 
-    settings = _start()
-
-    class Server(BaseApplication):
-        def load_config(self) -> None:
-            self.cfg.set("bind", f"0.0.0.0:{settings.port}")
-            self.cfg.set("workers", settings.workers)
-            self.cfg.set("threads", settings.threads)
-            self.cfg.set("worker_class", "gthread")
-            self.cfg.set("timeout", 120)
-            self.cfg.set("control_socket_disable", True)  # it would be written into the home directory
-            self.cfg.set("loglevel", settings.log_level.lower())
-
-        def load(self) -> Any:
-            return create_app(settings)
-
-    Server().run()
+        server.serve(_start(serves=True))
 
 
 @main.command()
@@ -89,12 +88,11 @@ def work(burst: bool) -> None:
     \b
     Example: REDIS_URL=redis://queue:6379 MODEL_DIR=/data mgral work
     """
-    # Before torch is loaded. A small detector's step is no faster on both of two cores than on one (0.63 s against
-    # 0.57 s), and the other one is for a second worker.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+    _leave_cores()
+    import backend.jobs  # noqa: F401  once, and not in each job's fork
     from backend.queue.worker import run
 
-    run(_start(), burst=burst)
+    run(_start(serves=True), burst=burst)
 
 
 @main.command()
@@ -114,6 +112,8 @@ def connect(project: int, backend_url: str | None) -> None:
     studio = Studio.from_settings(settings)
     url = backend_url or f"http://localhost:{settings.port}"
     changed = connecting.connect(studio, settings, project, url, Jobs(settings))
+    if changed:
+        _note(settings, project, "connect", changed="; ".join(changed))
     for line in changed or [f"project {project} is connected already: nothing to change"]:
         click.echo(line)
     for line in connecting.warnings(studio.project(project)):
@@ -132,12 +132,14 @@ def train(project: int, no_watch: bool, cancel: bool) -> None:
     """
     from backend.queue.enqueue import Jobs
 
-    jobs = Jobs(_start())
+    settings = _start()
+    jobs = Jobs(settings)
     if cancel:
         stopped = jobs.cancel(project)
+        _note(settings, project, "cancel", jobs=", ".join(job.id for job in stopped) or "none")
         click.echo(f"cancelled {len(stopped)} jobs" if stopped else f"nothing runs for project {project}")
         return
-    _follow(jobs.enqueue("train", project)[0], no_watch)
+    _follow(_ask(settings, "train", project), no_watch)
 
 
 @main.command()
@@ -173,18 +175,18 @@ def rank(project: int, show: bool, top: int) -> None:
     \b
     Example: mgral rank 3 --top 5
     """
-    from backend.project.published import Published
-    from backend.project.serving import store_of
-    from backend.queue.enqueue import Jobs
+    from backend.project.serving import published_of, store_of
 
     settings = _start()
     if not show:
-        _follow(Jobs(settings).enqueue("rank", project)[0], False)
-    live = Published(settings.model_dir / str(project)).current()
+        _follow(_ask(settings, "rank", project), False)
+    live = published_of(settings, project).current()
     if live is None:
         raise click.ClickException(f"project {project} has no ranking yet: run `mgral connect {project}`")
     record = json.loads(store_of(settings, project).read(live.version, "ranking.json"))
     click.echo(f"{record['model_version']}, by {record['strategy']}: {len(record['order'])} tasks")
+    if record.get("remark"):
+        click.echo(f"note: {record['remark']}")
     for place, (task, reason) in enumerate(zip(record["order"][:top], record["reasons"], strict=False), 1):
         click.echo(f"{place:3d}. task {task}: {reason}")
 
@@ -199,20 +201,16 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
     \b
     Example: mgral versions 3 --roll-back
     """
-    from backend.label_studio.client import Studio
-    from backend.project.publish import Publisher
-    from backend.project.published import Published
+    from backend.project.choice import choose
     from backend.project.serving import store_of
     from backend.queue.enqueue import Jobs
 
     settings = _start()
     store = store_of(settings, project)
     if promote or roll_back:
-        studio = Studio.from_settings(settings)
-        count = studio.project(project)["total_annotations_number"]
-        chosen = store.promote(promote) if promote else store.roll_back()
-        published = Published(settings.model_dir / str(project))
-        click.echo(Publisher(studio, project, store, published).show(chosen, count, Jobs(settings)))
+        chosen, line = choose(settings, Jobs(settings), project, promote)
+        _note(settings, project, "promote" if promote else "roll back", version=chosen.name)
+        click.echo(line)
     serving = store.serving()
     for version in store.list():
         mark = "*" if serving and version.name == serving.name else " "
@@ -223,16 +221,19 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
 
 
 @main.command()
-def doctor() -> None:
+@click.argument("project", type=int, required=False)
+def doctor(project: int | None) -> None:
     """Check Label Studio, token, Redis, worker, weights and disk; say the remedy for what is not well.
 
+    With a PROJECT its config, tasks, annotations and some pictures are checked too.
+
     \b
-    Example: mgral doctor
+    Example: mgral doctor 3
     """
     from backend.commands.doctor import examine
 
     sick = 0
-    for finding in examine(_start()):
+    for finding in examine(_start(), project):
         click.echo(f"{'ok  ' if finding.well else 'FAIL'}  {finding.what}: {finding.said}")
         sick += not finding.well
     if sick:
@@ -240,7 +241,9 @@ def doctor() -> None:
 
 
 @main.command()
-@click.option("--data", type=click.Path(path_type=Path), help="A labeled COCO directory: annotations.json, images/.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Your labeled images: a COCO, YOLO or Pascal VOC directory."
+)
 @click.option("--check", is_flag=True, help="Verify, close everything, print JSON as the last line.")
 def demo(data: Path | None, check: bool) -> None:
     """Show the whole loop on this machine: Label Studio, Redis, backend, worker, a project of road signs.
@@ -253,12 +256,39 @@ def demo(data: Path | None, check: bool) -> None:
     sys.exit(run(data, check))
 
 
-def _start() -> Settings:
+def _start(*, serves: bool = False) -> Settings:
+    """What every command begins with; one that `serves` works for the requests of others, all else is one itself."""
     settings = get_settings()
-    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.start(settings)
+    if not serves:
+        begin()
     os.environ.setdefault("YOLO_CONFIG_DIR", str(settings.cache_dir))
     return settings
+
+
+def _leave_cores() -> None:
+    """Let PyTorch compute on half of the machine's cores; to be called before it is loaded.
+
+    A small detector's step is no faster on both of two cores than on one (0.63 s against 0.57 s). The other one is for
+    a second worker, and for those who wait for an answer of the backend while its detector looks at something.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))
+
+
+def _ask(settings: Settings, kind: Literal["train", "rank"], project: int) -> Any:
+    """Ask for a job, and note who asked."""
+    from backend.queue.enqueue import Jobs
+
+    job, new = Jobs(settings).enqueue(kind, project)
+    _note(settings, project, kind, job=job.id, new=new)
+    return job
+
+
+def _note(settings: Settings, project: int, what: What, **details: str | float | None) -> None:
+    """Note that this command changed something."""
+    from backend.project.audit import of_command, record
+
+    record(settings, project, what, of_command(), **details)
 
 
 def _follow(job: Any, no_watch: bool) -> None:

@@ -1,6 +1,7 @@
 """Does the product's order save labels? Active-learning curves of every strategy on three data sets.
 
     python -m bench.curves --out DIR                         # some hours on two cores; the same command goes on
+    python -m bench.curves --out DIR --sets wild-cards,wild-bccd,wild-scenes   # pools as they come: bench.wild_pool
     python -m bench.curves --out DIR --ablation              # mgral with one part changed, beside it
     python -m bench.curves --out DIR --sets cards --seeds 0  # a part of it
 
@@ -12,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from agent.simulation.ablations import ABLATIONS
 from agent.simulation.config import SimulationConfig
 from agent.simulation.grid import simulate
 from backend.commands.simulation_view import View, verdict
+from bench.wild_pool import write_wild
 from model.data.dataset import Dataset
 from model.data.directories import open_directory
 from model.detectors.base import FitConfig
@@ -39,6 +43,7 @@ STRATEGIES = (
 )
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 SCENES, SCENES_POOL, SCENES_SEED = 500, 250, 11
+MORE = 200  # scenes of a wild pool's source
 
 
 @dataclass(frozen=True)
@@ -50,23 +55,58 @@ class Sizes:
 
 
 SETS = {"cards": Sizes(24, 24), "bccd": Sizes(8, 18), "scenes": Sizes(20, 20)}
+WILD = {f"wild-{name}": Sizes(24, 24) for name in SETS}
 CYCLES = 5
 IMAGE_SIZE = 128  # pixels; a training at 160 takes half as long again
 FIRST_UPDATES, UPDATES, TRAIN_BATCH = 240, 80, 8
 
 
 def data_of(name: str, out: Path) -> tuple[Dataset, Dataset]:
-    """(pool, evaluation) of a set; scenes are made."""
+    """(pool, evaluation) of a set of SETS or WILD."""
+    dataset = open_directory(directory_of(name, out))
+    for note in dataset.notes:
+        print(f"note: {note}", file=sys.stderr)
+    return dataset.pool_and_evaluation()
+
+
+def directory_of(name: str, out: Path) -> Path:
+    """Where a set lies; scenes and wild pools are made in `out`, once."""
+    if name in WILD:
+        return _made(out / f"{name}-data", lambda folder: write_wild(_source(name.removeprefix("wild-"), out), folder))
+    if name == "scenes":
+        return _made(out / "scenes-data", lambda folder: _scenes(folder, SCENES, SCENES_POOL))
+    return SHARED / name
+
+
+def _source(name: str, out: Path) -> Path:
+    """The photographs that a wild pool is made of: of scenes more than the curated set has."""
     if name != "scenes":
-        return open_directory(SHARED / name).pool_and_evaluation()
-    scenes = write_scenes(out / "scenes-data", SCENES, SCENES_SEED)
-    split = tuple(replace(i, split="train" if i.id <= SCENES_POOL else "val") for i in scenes.images)
-    return Dataset(split, scenes.names).pool_and_evaluation()
+        return SHARED / name
+    return _made(out / "wild-scenes-source", lambda folder: _scenes(folder, SCENES + MORE, SCENES_POOL + MORE))
+
+
+def _scenes(folder: Path, count: int, pool: int) -> None:
+    """Scenes, the first `pool` of them to choose from, the others to evaluate on."""
+    write_scenes(folder, count, SCENES_SEED)
+    body = json.loads((folder / "annotations.json").read_text())
+    for image in body["images"]:
+        image["split"] = "train" if image["id"] <= pool else "val"
+    (folder / "annotations.json").write_text(json.dumps(body))
+
+
+def _made(folder: Path, make: Callable[[Path], object]) -> Path:
+    """The folder, made where it is not there whole."""
+    if not folder.exists():
+        temporary = folder.with_name(f".tmp-{folder.name}")
+        shutil.rmtree(temporary, ignore_errors=True)
+        make(temporary)
+        temporary.replace(folder)
+    return folder
 
 
 def config_of(name: str, strategies: tuple[str, ...], seeds: tuple[int, ...]) -> SimulationConfig:
     """The experiment on a set."""
-    sizes = SETS[name]
+    sizes = (SETS | WILD)[name]
     fit = FitConfig(epochs=1, min_steps=UPDATES, batch=TRAIN_BATCH, image_size=IMAGE_SIZE)
     return SimulationConfig(
         strategies, sizes.initial, sizes.batch, CYCLES, seeds, fit=fit, first_steps=FIRST_UPDATES, base="newest"

@@ -1,10 +1,13 @@
-"""How long do training the policy and ranking a pool take, and how much memory, as the pool grows to a million images?
+"""How long does the product's own strategy take to order a pool, and how much memory, up to a million images?
 
-    python -m bench.ranking             # 10^3 to 10^6 images, a few minutes on two cores
+    python -m bench.ranking             # 10^3 to 10^6 images, some minutes on two cores
     python -m bench.ranking --quick     # seconds, small pools: does it run
 
-The images are descriptions of 25 numbers in clusters, memory-mapped from a file; no pixels. Each size runs in a process
-of its own, whose peak resident memory is taken. The last line is JSON.
+The strategy is `mgral` as the worker runs it with nothing measured: descriptors, all baselines, the gain table,
+the trained policy, what is published where it is not better, the record with reasons. Of the pool only what a scan
+stores is made up, and lies in files: encodings of 64 channels in clusters, every second image a near-copy of another,
+and sums over the boxes of ten classes. No pixels. Each size runs in a process of its own, whose peak resident memory
+is taken. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -23,71 +26,65 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import numpy as np
 
-from agent.gain.model import GainModel
-from agent.policy.policy import rank_rows
-from agent.policy.reinforce import ReinforceConfig, train_policy
+from agent.policy.reinforce import ReinforceConfig
+from agent.pool.pool import Pool
+from agent.strategies.mgral import Mgral, MgralConfig
 
-FEATURES, CELLS, BUDGET, SHUFFLES = 25, 30, 50, 2
+CHANNELS, CLUSTERS, CLASSES, LABELED, BUDGET = 64, 200, 10, 500, 50
 CHUNK = 50_000  # images written at once
+NAMES = tuple(f"class {k}" for k in range(CLASSES))
+ENCODINGS, SUMMARIES = "encodings.npy", "summaries.npy"
 
 
-class PlantedTable(GainModel):
-    """Known gains: Σ_c height_c (1 - exp(-n_c / decay_c)), n_c images in the cell of the nearest centre.
-
-    The standard deviation is a tenth of the mean, so that the lower bound is separable and concave too, and greedy
-    choice of a batch is exactly optimal.
-    """
-
-    def __init__(self, centres: np.ndarray, heights: np.ndarray, decays: np.ndarray) -> None:
-        self.centres, self.heights, self.decays = centres, heights, decays
-
-    @classmethod
-    def draw(cls, cells: int, features: int, rng: np.random.Generator) -> PlantedTable:
-        """Centres 2 apart from 0 in the root mean square, heights from 0.2 to 1, decays from 1 to 5 images."""
-        centres = 2 * rng.normal(size=(cells, features)).astype(np.float32)
-        return cls(centres, rng.uniform(0.2, 1.0, cells), rng.uniform(1.0, 5.0, cells))
-
-    def images(self, n: int, noise: float, rng: np.random.Generator) -> np.ndarray:
-        """(n, F) float32 descriptions: a random cell's centre and normal noise."""
-        chosen = self.centres[rng.integers(len(self.centres), size=n)]
-        return chosen + np.float32(noise) * rng.standard_normal(chosen.shape, np.float32)
-
-    def codes(self, phi: np.ndarray) -> np.ndarray:
-        squared = np.square(self.centres).sum(axis=1) - 2 * phi @ self.centres.T
-        return np.eye(len(self.centres), dtype=np.float32)[squared.argmin(axis=1)]
-
-    def draws(self, sums: np.ndarray) -> np.ndarray:
-        gains = (self.heights * (1 - np.exp(-sums / self.decays))).sum(axis=1)
-        return gains[:, None] * (1 + np.array([-0.1, 0.1]) / np.sqrt(2))
-
-
-def measure(path: Path, config: ReinforceConfig, seed: int) -> dict[str, float]:
-    """Seconds and peak memory of this process, of training on the pool in the file and ranking it."""
-    phi = np.load(path, mmap_mode="r")
-    gains = PlantedTable.draw(CELLS, FEATURES, np.random.default_rng(seed))
-    start = time.perf_counter()
-    policy, _ = train_policy(phi, gains, BUDGET, config, None, seed)
-    trained = time.perf_counter()
-    ranked = rank_rows(policy, phi, gains, BUDGET, SHUFFLES, seed)
+def measure(directory: Path, config: ReinforceConfig, seed: int) -> dict[str, float]:
+    """Seconds and peak memory of this process, of ordering the pool in the directory."""
+    encodings, summaries = (np.load(directory / name, mmap_mode="r") for name in (ENCODINGS, SUMMARIES))
+    began = time.perf_counter()
+    pool = Pool.from_summaries(
+        np.arange(LABELED, len(encodings)),
+        summaries[LABELED:],
+        encodings[LABELED:],
+        NAMES,
+        encodings[:LABELED],
+        np.linspace(0.1, 0.7, CLASSES),
+        labeled_ids=np.arange(LABELED),
+        labeled_summaries=summaries[:LABELED],
+        directory=directory,
+    )
+    described = time.perf_counter()
+    ranking = Mgral((), 1, MgralConfig(config)).rank(pool, BUDGET, np.random.default_rng(seed))
+    json.dumps(dict(ranking.details))
     end = time.perf_counter()
-    if len(np.unique(ranked.order)) != len(phi):
-        raise AssertionError(f"the ranking of {len(phi)} images holds {len(np.unique(ranked.order))}")
+    if len(np.unique(ranking.order)) != len(pool):
+        raise AssertionError(f"the ranking of {len(pool)} images holds {len(np.unique(ranking.order))}")
     return {
-        "train_seconds": trained - start,
-        "rank_seconds": end - trained,
-        "seconds": end - start,
+        "describe_seconds": described - began,
+        "rank_seconds": end - described,
+        "seconds": end - began,
         "peak_gb": peak_bytes() / 1e9,
     }
 
 
-def write_pool(path: Path, n: int, seed: int) -> None:
-    """(n, FEATURES) float32 descriptions as .npy, written in parts."""
-    table = PlantedTable.draw(CELLS, FEATURES, np.random.default_rng(seed))
+def write_pool(directory: Path, n: int, seed: int) -> None:
+    """What a scan leaves of n images beside LABELED labeled ones, as .npy, written in parts."""
     rng = np.random.default_rng([seed, n])
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, FEATURES))
-    for start in range(0, n, CHUNK):
-        out[start : start + CHUNK] = table.images(min(CHUNK, n - start), 1.0, rng)
-    out.flush()
+    count = n + LABELED
+    encodings = np.lib.format.open_memmap(directory / ENCODINGS, mode="w+", dtype=np.float16, shape=(count, CHANNELS))
+    shape = (count, 4 + 2 * CLASSES)
+    summaries = np.lib.format.open_memmap(directory / SUMMARIES, mode="w+", dtype=np.float32, shape=shape)
+    centres = 2 * rng.normal(size=(CLUSTERS, CHANNELS))
+    rare = 1.0 / np.arange(1, CLASSES + 1)
+    for start in range(0, count, CHUNK):
+        part = slice(start, min(start + CHUNK, count))
+        size = part.stop - start
+        places = centres[rng.integers(CLUSTERS, size=size)] + rng.normal(size=(size, CHANNELS))
+        half = size // 2
+        places[:half] = places[half : 2 * half] + 0.02 * rng.normal(size=(half, CHANNELS))
+        encodings[part] = places[rng.permutation(size)]
+        expected = rng.gamma(0.3, 3.0, (size, CLASSES)) * rare
+        entropies = 0.4 * expected
+        summaries[part, :4] = rng.uniform(size=(size, 4))
+        summaries[part, 4:] = np.concatenate([entropies, expected], axis=1)
 
 
 def label(n: int) -> str:
@@ -106,27 +103,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ranking", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small pools and few updates: seconds instead of minutes")
     parser.add_argument("--seed", type=int, default=0, help="of the pools and the training (default 0)")
-    parser.add_argument("--measure", type=Path, metavar="NPY", help=argparse.SUPPRESS)  # what each process runs
+    parser.add_argument("--sizes", help="numbers of images, separated by commas")
+    parser.add_argument("--measure", type=Path, metavar="DIR", help=argparse.SUPPRESS)  # what each process runs
     options = parser.parse_args(arguments)
     config = ReinforceConfig(updates=5, chunks=2) if options.quick else ReinforceConfig()
     if options.measure:
         print(json.dumps(measure(options.measure, config, options.seed)))
         return
-    sizes = (100, 1000) if options.quick else (10**3, 10**4, 10**5, 10**6)
+    sizes: Sequence[int] = (100, 1000) if options.quick else (10**3, 10**4, 10**5, 10**6)
+    if options.sizes:
+        sizes = [int(float(size)) for size in options.sizes.split(",")]
     figures: dict[str, float] = {}
-    print(f"{'images':>10}{'train s':>10}{'rank s':>10}{'peak GB':>10}   budget {BUDGET}, {SHUFFLES} shuffles")
+    print(f"{'images':>10}{'describe s':>12}{'rank s':>10}{'peak GB':>10}   budget {BUDGET}")
     for n in sizes:
         with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory) / "phi.npy"
-            write_pool(path, n, options.seed)
-            command = [sys.executable, "-m", "bench.ranking", "--measure", str(path), "--seed", str(options.seed)]
+            write_pool(Path(directory), n, options.seed)
+            command = [sys.executable, "-m", "bench.ranking", "--measure", directory, "--seed", str(options.seed)]
             command += ["--quick"] * options.quick
             result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         one = json.loads(result.stdout.splitlines()[-1])
-        print(f"{n:10,}{one['train_seconds']:10.1f}{one['rank_seconds']:10.1f}{one['peak_gb']:10.2f}", flush=True)
+        print(f"{n:10,}{one['describe_seconds']:12.1f}{one['rank_seconds']:10.1f}{one['peak_gb']:10.2f}", flush=True)
         figures |= {f"{key}_{label(n)}": value for key, value in one.items()}
-    before, last = map(label, sizes[-2:])
-    figures[f"growth_{before}_{last}"] = figures[f"seconds_{last}"] / figures[f"seconds_{before}"]
+    if len(sizes) > 1:
+        before, last = map(label, sizes[-2:])
+        figures[f"growth_{before}_{last}"] = figures[f"seconds_{last}"] / figures[f"seconds_{before}"]
     print(json.dumps(figures))
 
 

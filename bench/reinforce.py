@@ -27,7 +27,7 @@ import torch
 from agent.policy.reinforce import ReinforceConfig, train_policy
 from bench import ap_peers
 from bench.detection_data import VOC, make
-from bench.ranking import BUDGET, CELLS, FEATURES, PlantedTable
+from bench.planted import BUDGET, CELLS, FEATURES, PlantedTable
 from model.detectors.base import FitConfig
 from model.detectors.open import open_detector
 from model.synthetic.scenes import write_scenes

@@ -6,13 +6,21 @@ import os
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
+
 TEMPORARY = ".tmp-"
 """What half-written and half-deleted things are called until they are renamed."""
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put `data` at `path` by one rename; on any failure what was there stays. One writer at a time, please: lock."""
+    """Put `data` at `path` by one rename; on any failure what was there stays. One writer at a time, please: lock.
+
+    A directory that lies at `path` by mistake is deleted.
+    """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    for place in (temporary, path):
+        if place.is_dir():
+            remove(place)
     try:
         temporary.write_bytes(data)
         sync(temporary)
@@ -38,5 +46,15 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     if not path.name.startswith(TEMPORARY):
-        path = path.rename(path.with_name(f"{TEMPORARY}{path.name}"))
+        aside = path.with_name(f"{TEMPORARY}{path.name}")
+        if os.path.lexists(aside):  # what an earlier deletion left
+            remove(aside)
+        path = path.rename(aside)
     shutil.rmtree(path, ignore_errors=True)  # what is left is swept later
+
+
+def lock_of(path: Path, timeout: float = -1) -> FileLock:
+    """A lock between processes, held by whoever opens the file; a directory that lies there by mistake is deleted."""
+    if path.is_dir():
+        remove(path)
+    return FileLock(path, timeout=timeout)

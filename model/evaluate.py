@@ -30,6 +30,7 @@ class Metrics:
         per_class: name -> AP (IoU .50:.95).
         images, boxes: what stood behind the figures.
         map_error, map_interval: standard error and 95 % interval of `map` where somebody resampled the images.
+        class_intervals: name -> 95 % interval of its AP, the same; without classes that have none.
     """
 
     map: float
@@ -40,6 +41,7 @@ class Metrics:
     boxes: int
     map_error: float | None = None
     map_interval: tuple[float, float] | None = None
+    class_intervals: dict[str, tuple[float, float]] | None = None
 
     def __str__(self) -> str:
         classes = ", ".join(f"{name} {ap:.3f}" for name, ap in self.per_class.items() if ap >= 0)

@@ -9,11 +9,15 @@ class Cancelled(Exception):
     """Raised by a `Report` when the user asked to stop; nothing half-done is kept."""
 
 
+class Interrupted(Exception):
+    """Raised by a `Report` when the worker is to stop, and somebody is to go on later: what was reached is kept."""
+
+
 class Report(Protocol):
     """Called by anything that runs longer than two seconds.
 
     `done` of `total` units are finished; `figures` are numbers worth showing (loss=..., map=...). May raise
-    `Cancelled`, which the caller lets through.
+    `Cancelled` or `Interrupted`, which the caller lets through.
     """
 
     def __call__(self, done: int, total: int, **figures: float) -> None: ...

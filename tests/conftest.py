@@ -20,16 +20,19 @@ from backend.commands.local import LocalStack
 from backend.settings import Settings
 
 E2E = "tests/e2e/"
+WORKERS_LOST = tuple(f"{E2E}test_{name}" for name in ("bucket", "cycle", "worker_lost"))
 TOGETHER = (E2E, "tests/model/detectors/")
 
 
 class _ByFile(LoadScopeScheduling):
-    """Three processes share the tests. What needs the installation stays in one of them, which mostly waits for it, and
-    what needs the detectors of all families in one too; of the rest a file's tests stay together, for the sake of their
-    fixtures."""
+    """Four processes share the tests. What needs an installation is in two of them, each with its own, which mostly
+    wait for it: one keeps its worker, one starts and kills several. What needs the detectors of all families is in one;
+    of the rest a file's tests stay together, for the sake of their fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file.startswith(WORKERS_LOST):
+            return "workers lost"
         return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
@@ -40,7 +43,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest part first: the end-to-end tests."""
-    items.sort(key=lambda item: not item.nodeid.startswith(E2E))
+    items.sort(key=lambda item: (not item.nodeid.startswith(E2E), not item.nodeid.startswith(WORKERS_LOST)))
 
 
 @pytest.fixture(scope="session")

@@ -10,39 +10,18 @@ import tomllib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pydantic import AliasChoices
-from pydantic_settings import SettingsConfigDict
 
 from backend.cli import main
-from backend.settings import Settings
+from tests.deployment import COMPOSE, DOCKERFILE, OURS, ROOT, SERVICES, Bare, environment_names, mebibytes, resolved
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
+TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPILED = ("requirements.txt", "requirements-dev.txt", "requirements-label-studio.txt")
-
-
-def environment_names() -> set[str]:
-    """Every environment variable that Settings reads."""
-    names = {name.upper() for name in Settings.model_fields}
-    for field in Settings.model_fields.values():
-        if isinstance(field.validation_alias, AliasChoices):
-            names |= {str(choice) for choice in field.validation_alias.choices}
-    return names
-
-
-def resolved(value: object) -> str:
-    """A compose value as a container gets it, with every variable that has no default given as 40 digits."""
-    return re.sub(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)\}", lambda m: "0" * 40 if m[1] is None else m[1], str(value))
 
 
 def pins(name: str) -> dict[str, list[Requirement]]:
@@ -56,13 +35,8 @@ def pins(name: str) -> dict[str, list[Requirement]]:
 
 def images() -> Iterator[str]:
     yield from (service["image"] for service in SERVICES.values())
-    yield from re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
-
-
-class Bare(Settings):
-    """Settings that look at the environment alone."""
-
-    model_config = SettingsConfigDict(env_file=None)
+    stages = re.findall(r" AS (\S+)$", DOCKERFILE, re.MULTILINE)
+    yield from (image for image in re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) if image not in stages)
 
 
 class TestCompose:
@@ -76,11 +50,13 @@ class TestCompose:
 
     def test_volumes_are_declared_and_none_is_left_over(self) -> None:
         used = {mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
-        assert used == set(COMPOSE["volumes"])
+        files = {source for source in used if source.startswith("./")}
+        assert used - files == set(COMPOSE["volumes"])
+        assert all((ROOT / file).is_file() for file in files)
 
     @pytest.mark.parametrize("image", sorted(set(images())))
     def test_images_are_pinned(self, image: str) -> None:
-        assert re.fullmatch(r"[\w./-]+:\d+(\.\d+)*(-\w+)?", image), f"{image}: no version"
+        assert re.fullmatch(r"[\w./-]+:v?\d+(\.\d+)*(-\w+)?", image), f"{image}: no version"
 
     def test_label_studio_is_the_version_that_the_tests_run(self) -> None:
         (pin,) = pins("requirements-label-studio.txt")["label-studio"]
@@ -111,10 +87,82 @@ class TestCompose:
         assert len(secrets) >= 4
         assert all(re.fullmatch(r"\$\{\w+:\?.+\}", secret) for secret in secrets)
 
+    def test_the_lines_that_make_env_name_every_secret(self) -> None:
+        needed = set(re.findall(r"\$\{(\w+):\?", TEXT))
+        for told in (TEXT, (ROOT / "README.md").read_text()):
+            (names,) = re.findall(r"for name in ([A-Z_ ]+); do", told)
+            assert set(names.split()) == needed
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_every_setting_reaches_our_services(self, name: str) -> None:
+        aliases = {"LABEL_STUDIO_HOST"}
+        assert environment_names() - aliases <= set(OURS[name]["environment"])
+
+    @pytest.mark.parametrize("name", SERVICES)
+    def test_memory_has_a_limit(self, name: str) -> None:
+        resources = SERVICES[name]["deploy"]["resources"]
+        limit, reserved = (mebibytes(resources[kind]["memory"]) for kind in ("limits", "reservations"))
+        assert limit >= reserved > 0
+
+    @pytest.mark.parametrize("name", [*OURS, "redis"])
+    def test_nothing_is_written_but_to_volumes_and_nothing_is_gained(self, name: str) -> None:
+        service = SERVICES[name]
+        assert service["read_only"] is True
+        assert any(mount.startswith("/tmp:") for mount in service["tmpfs"])
+        assert service["cap_drop"] == ["ALL"]
+        assert "no-new-privileges:true" in service["security_opt"]
+        assert service["deploy"]["resources"]["limits"]["pids"] > 0  # processes and threads
+
+    def test_redis_and_postgres_are_reached_by_those_alone_who_need_them(self) -> None:
+        members: dict[str, set[str]] = {}
+        for name, service in SERVICES.items():
+            for network in service.get("networks", ["default"]):
+                members.setdefault(network, set()).add(name)
+        assert members["queue"] == {"redis", *OURS}
+        assert members["database"] == {"postgres", "label-studio"}
+        assert not {"redis", "postgres"} & members["default"]
+        for network in ("queue", "database"):
+            assert COMPOSE["networks"][network] == {"internal": True}
+        for name in ("redis", "postgres"):
+            assert "ports" not in SERVICES[name]
+
+    def test_redis_asks_for_the_password_that_ours_give(self) -> None:
+        redis = SERVICES["redis"]
+        assert '--requirepass "$$REDISCLI_AUTH"' in redis["command"][-1]
+        secret = redis["environment"]["REDISCLI_AUTH"]
+        for service in OURS.values():
+            assert f":{secret}@" in service["environment"]["REDIS_URL"]
+
+    def test_the_backend_is_published_to_this_machine_alone(self) -> None:
+        for service in OURS.values():
+            assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+    def test_docker_compose_takes_the_file(self, tmp_path: Path) -> None:
+        assert (self.compose(tmp_path, ROOT / "docker-compose.yml")) == (0, "")
+
+    def test_docker_compose_takes_no_other(self, tmp_path: Path) -> None:
+        (tmp_path / "docker-compose.yml").write_text(TEXT.replace("stop_grace_period:", "stop_grace_time:"))
+        code, said = self.compose(tmp_path, tmp_path / "docker-compose.yml")
+        assert code
+        assert "stop_grace_time" in said
+
+    def compose(self, tmp_path: Path, file: Path) -> tuple[int, str]:
+        """What docker compose says of a file, with every secret given."""
+        (tmp_path / "env").write_text(
+            "".join(f"{name}={'0' * 40}\n" for name in set(re.findall(r"\$\{(\w+):\?", TEXT)))
+        )
+        compose = Path(sys.executable).with_name("docker-compose")
+        options = ["--file", str(file), "--env-file", str(tmp_path / "env"), "--profile", "*"]
+        run = subprocess.run([compose, *options, "config", "--quiet"], capture_output=True, text=True, check=False)
+        return run.returncode, run.stderr
+
+    def test_logs_do_not_fill_the_disk(self) -> None:
+        assert {str(service.get("logging")) for service in SERVICES.values()} == {"{'driver': 'local'}"}
+
     @pytest.mark.parametrize("name", OURS)
     def test_our_services_get_settings_that_exist_and_fit(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         environment = OURS[name]["environment"]
-        assert set(environment) <= environment_names()
+        assert {name for name in environment if not name.startswith("AWS_")} <= environment_names()
         for variable in environment_names():
             monkeypatch.delenv(variable, raising=False)
         for variable, value in environment.items():
@@ -122,7 +170,11 @@ class TestCompose:
                 monkeypatch.setenv(variable, resolved(value))
         settings = Bare()
         assert settings.label_studio_url == "http://label-studio:8080"
-        assert settings.redis_url.startswith("redis://redis:")
+        redis = urlsplit(settings.redis_url)
+        assert redis.hostname in SERVICES
+        assert redis.password
+        assert settings.address == "0.0.0.0"
+        assert settings.basic_auth_user
         (mount,) = OURS[name]["volumes"]
         for directory in (settings.model_dir, settings.model_root, settings.cache_dir):
             assert PurePosixPath(directory).is_relative_to(mount.split(":")[1])
@@ -135,16 +187,23 @@ class TestCompose:
         used = {name: service["command"][0] for name, service in OURS.items()}
         assert used["backend"] == "serve"
         assert {used[name] for name in OURS if name.startswith("worker")} == {"work"}
-        text = (ROOT / "docker-compose.yml").read_text() + (ROOT / "Makefile").read_text()
+        text = TEXT + (ROOT / "Makefile").read_text()
         told = set(re.findall(r"\bmgral ([a-z]+)", text))
         assert told >= {"connect", "demo", "doctor"}
         assert {*used.values(), *told} <= set(main.commands)
 
-    def test_workers_scale_and_finish_their_job(self) -> None:
+    def test_workers_scale_and_have_the_time_to_hand_their_job_back(self) -> None:
         for name, service in OURS.items():
             if name.startswith("worker"):
                 assert not {"container_name", "ports"} & set(service)
-                assert service["stop_grace_period"] == "10m"
+                assert service["stop_grace_period"] == "60s"
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_a_bucket_is_named_in_env_alone(self, name: str) -> None:
+        environment = OURS[name]["environment"]
+        assert str(environment["MODEL_DIR"]).startswith("${MODEL_DIR:-")
+        for variable in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN", "DEFAULT_REGION", "ENDPOINT_URL"):
+            assert environment[f"AWS_{variable}"] is None  # taken from .env, and not set where it is not there
 
 
 class TestDockerfile:
@@ -164,6 +223,15 @@ class TestDockerfile:
             set(re.findall(r"\b([A-Z_]+)=", final)) - {"PATH", "PYTHONUNBUFFERED", "NUMBA_CACHE_DIR"}
             <= environment_names()
         )
+
+    def test_a_new_release_leaves_the_layer_of_the_packages_as_it_was(self) -> None:
+        """It is gigabytes, so neither it nor the stage that it comes from may hold anything of ours."""
+        packages, _, final = (
+            stage.partition("\n")[2] for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]
+        )
+        assert re.findall(r"^COPY (.+)$", packages, re.MULTILINE) == ["requirements.txt ./"]
+        assert re.findall(r"^COPY (.+)$", final, re.MULTILINE) == ["--from=packages /opt/mgral /opt/mgral"]
+        assert "--mount=from=project,source=/dist" in final
 
     def test_uv_is_the_same_everywhere(self) -> None:
         (docker,) = re.findall(r"uv==([\d.]+)", DOCKERFILE)
@@ -214,7 +282,7 @@ class TestMake:
     def test_bare_make_lists_the_targets(self) -> None:
         listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert re.findall(r"^make (\w+) +\S", listed, re.MULTILINE) == [
-            "install", "demo", "test", "check", "starter", "lock", "clean",
+            "install", "demo", "test", "chaos", "load", "check", "starter", "lock", "clean",
         ]  # fmt: skip
 
     @pytest.mark.parametrize(

@@ -29,6 +29,15 @@ class GainModel(ABC):
         """(E, R) `draws` less what the model doubts for all batches alike: what tells batches apart, and how surely."""
         return self.draws(sums)
 
+    def seconds(self, codes: np.ndarray) -> np.ndarray:
+        """(n,) what labeling each image costs, given their codes (n, K); 1 where images are what is counted."""
+        return np.ones(len(codes))
+
+    @property
+    def plain(self) -> GainModel:
+        """The gains of whole batches, whatever they cost, for the same codes."""
+        return self
+
     def read(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(E,) mean and (E,) standard deviation of the gains of E batches over the refits."""
         gains = self.draws(sums)

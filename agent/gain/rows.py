@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from model.atomic import write_file
+from model.damage import reading
 
 SOURCES = ("surrogate", "hindsight", "cycle")
 BASIS_COLUMNS = "component_"
@@ -116,10 +116,9 @@ class Rows(tuple[Row, ...]):
 
     @classmethod
     def load(cls, path: Path) -> Rows:
-        """Read what `save` wrote. Raises FileNotFoundError, and ValueError on any other file."""
-        data = path.read_bytes()
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        """Read what `save` wrote. Raises FileNotFoundError, and DamagedError on any other file."""
+        with reading(path, "it is left out, and batches are measured anew"):
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 header: list[dict[str, Any]] = json.loads(arrays["header"].tobytes())
                 ids, phi = arrays["ids"], arrays["phi"]
             rows, image, value = [], 0, 0
@@ -128,10 +127,6 @@ class Rows(tuple[Row, ...]):
                 part = phi[value : value + size * len(columns)].reshape(size, len(columns))
                 rows.append(Row(ids=ids[image : image + size], phi=part, columns=columns, **about))
                 image, value = image + size, value + part.size
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{path} holds no measured batches, or is damaged ({error}): delete it; they are measured anew"
-            ) from error
         return cls(rows)
 
 

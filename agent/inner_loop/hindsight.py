@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from agent.match_table import MatchTable
 from agent.pool.pool import Pool
+from model.atomic import TEMPORARY, remove, sync
+from model.damage import DamagedError, reading, warn
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 from model.detectors.base import Detector, FitConfig
+from model.detectors.open import open_detector
 from model.evaluate import detect
 from model.progress import Report
 
@@ -61,6 +65,7 @@ def look_back(
     earlier: tuple[Detector, frozenset[int]] | None,
     fit: FitConfig,
     report: Report,
+    kept: Path | None = None,
 ) -> Hindsight | None:
     """A start for hindsight, or None where too little is labeled.
 
@@ -69,6 +74,7 @@ def look_back(
         untrained: what a training starts from where no earlier detector serves.
         earlier: an earlier detector of the same classes and the ids that it was trained on.
         fit: the training of the detector that serves; a half of its updates makes a start of our own.
+        kept: the file that keeps a start of our own; where it is there, it is taken and not trained again.
     """
     ids = [image.id for image in train.images]
     if earlier is not None and earlier[0].names == train.names:
@@ -81,4 +87,22 @@ def look_back(
     if len(learned) < FEWEST or not half.boxes:
         return None
     shorter = replace(fit, epochs=max(1, fit.epochs // 2), min_steps=max(1, fit.min_steps // 2))
-    return Hindsight(untrained.fit(half, shorter, report=report), tuple(learned), tuple(fresh), False)
+    return Hindsight(_trained(untrained, half, shorter, report, kept), tuple(learned), tuple(fresh), False)
+
+
+def _trained(untrained: Detector, data: Dataset, fit: FitConfig, report: Report, kept: Path | None) -> Detector:
+    if kept is None:
+        return untrained.fit(data, fit, report=report)
+    if kept.exists():
+        try:
+            with reading(kept, "it is trained once more"):
+                return open_detector(kept)
+        except DamagedError as error:
+            warn(str(error))
+            remove(kept)
+    detector = untrained.fit(data, fit, report=report, checkpoint=kept.with_name(f"{kept.stem}-checkpoint.pt"))
+    temporary = kept.with_name(f"{TEMPORARY}{kept.name}")
+    detector.save(temporary)
+    sync(temporary)
+    temporary.replace(kept)
+    return detector

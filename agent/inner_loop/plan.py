@@ -20,6 +20,7 @@ from agent.gain.rows import Row
 from agent.inner_loop.values import Described, Group, Past, Result, SurrogateConfig, Variant
 from agent.match_table import MatchTable
 from model.atomic import write_file
+from model.damage import DamagedError, reading, warn
 from model.data.dataset import Dataset
 from model.detectors.base import Detector
 from model.detectors.open import open_detector
@@ -63,7 +64,7 @@ class Plan:
             starts: a group's detector to start from.
             described: a group's images, before any of them was learned from.
         """
-        (self.folder / "results").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "data.json").write_text(json.dumps(data.to_coco()))
         for name, detector in starts.items():
             detector.save(self.folder / f"{name}.pt")
@@ -79,15 +80,16 @@ class Plan:
 
     @classmethod
     def load(cls, folder: Path) -> Plan:
-        """The plan in a directory. Raises FileNotFoundError where none was finished."""
-        body: dict[str, Any] = json.loads((folder / "plan.json").read_text())
-        groups = {
-            name: Group(tuple(g["labeled"]), tuple(g["evaluation"]), SurrogateConfig(**g["config"]))
-            for name, g in body["groups"].items()
-        }
-        variants = [Variant(v["group"], v["kind"], tuple(v["ids"])) for v in body["variants"]]
-        past = body["past"] and Past(tuple(body["past"]["ids"]), body["past"]["gain"], body["past"]["error"])
-        return cls(folder, groups, variants, body["cycle"], past)
+        """The plan in a directory. Raises FileNotFoundError where none was finished, and DamagedError."""
+        with reading(folder / "plan.json", "nothing that it measured is used"):
+            body: dict[str, Any] = json.loads((folder / "plan.json").read_bytes())
+            groups = {
+                name: Group(tuple(g["labeled"]), tuple(g["evaluation"]), SurrogateConfig(**g["config"]))
+                for name, g in body["groups"].items()
+            }
+            variants = [Variant(v["group"], v["kind"], tuple(v["ids"])) for v in body["variants"]]
+            past = body["past"] and Past(tuple(body["past"]["ids"]), body["past"]["gain"], body["past"]["error"])
+            return cls(folder, groups, variants, int(body["cycle"]), past)
 
     def pending(self, *, controls: bool) -> list[int]:
         """Indices of controls, or of the others, that have no result yet."""
@@ -104,10 +106,11 @@ class Plan:
             watch("variants", sum(map(self.done, range(len(self.variants)))), len(self.variants))
 
     def result(self, index: int) -> Result:
-        """A finished variant's result."""
-        body = json.loads(result_file(self.folder, index).read_text())
-        body["curve"] = tuple((int(step), float(value)) for step, value in body["curve"])
-        return Result(**body)
+        """A finished variant's result. Raises DamagedError."""
+        with reading(result_file(self.folder, index), "it is left out"):
+            body = json.loads(result_file(self.folder, index).read_bytes())
+            body["curve"] = tuple((int(step), float(value)) for step, value in body["curve"])
+            return Result(**body)
 
     def run(self, index: int, report: Report) -> None:
         """Train one variant and write its result. A variant needs its group's control to be done.
@@ -120,6 +123,11 @@ class Plan:
 
         start = time.monotonic()
         variant = self.variants[index]
+        if not variant.control and not any(
+            v.control and v.group == variant.group and self.done(k) for k, v in enumerate(self.variants)
+        ):
+            raise ValueError(f"the control of {variant.group!r} has no result: run it first")
+        (self.folder / "results").mkdir(exist_ok=True)  # an object store has no empty folders
         group = self.groups[variant.group]
         data = Dataset.from_coco(self.folder / "data.json", self.folder / "images")
         detector = open_detector(self.folder / f"{variant.group}.pt")
@@ -159,11 +167,15 @@ class Plan:
         self._write(index, Result(gain, error, tuple(gains), curve.stopped_early, time.monotonic() - start))
 
     def rows(self) -> list[Row]:
-        """What the finished variants, and the past, say about gains."""
+        """What the finished variants, and the past, say about gains. A damaged result is left out.
+
+        Raises DamagedError where what describes the images cannot be read.
+        """
         described = {}
         for name in self.groups:
-            with np.load(self.folder / f"{name}.npz") as file:
-                described[name] = Described(**file)
+            file = self.folder / f"{name}.npz"
+            with reading(file, "nothing that was measured is used"), np.load(file) as arrays:
+                described[name] = Described(**arrays)
 
         def row(group: str, ids: tuple[int, ...], gain: float, error: float, source: str) -> Row:
             images = described[group]
@@ -185,8 +197,12 @@ class Plan:
         rows = []
         for index, variant in enumerate(self.variants):
             if not variant.control and self.done(index):
-                result = self.result(index)
-                rows.append(row(variant.group, variant.ids, result.gain, result.error, variant.group))
+                try:
+                    with reading(result_file(self.folder, index), "it is left out"):
+                        result = self.result(index)
+                        rows.append(row(variant.group, variant.ids, result.gain, result.error, variant.group))
+                except DamagedError as error:
+                    warn(str(error))
         if self.past is not None:
             rows.append(row(HINDSIGHT, self.past.ids, self.past.gain, self.past.error, "cycle"))
         return rows
@@ -209,7 +225,8 @@ class Plan:
         path = self._table(group, step)
         if not path.exists():
             raise ValueError(f"the control of {group!r} has no measurement after {step} updates: run it first")
-        return MatchTable.load(path)
+        with reading(path, "the variants that are compared with it are left out"):
+            return MatchTable.load(path)
 
 
 def run_variant(folder: Path, index: int, report: Report) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from agent.inner_loop.hindsight import FEWEST, Hindsight
 from agent.inner_loop.plan import HINDSIGHT, SURROGATE, Described, Group, Past, Plan, SurrogateConfig, Variant
 from agent.inner_loop.proposals import Proposal, propose
+from agent.inner_loop.worth import not_worth
 from agent.pool.images import Images
 from agent.pool.phi import describe_pool
 from agent.pool.pool import Pool
@@ -37,6 +38,12 @@ class PlanConfig:
     surrogates: int = 0
     """batches of the pool"""
     training: SurrogateConfig = field(default_factory=SurrogateConfig)
+    always: bool = False
+    """whether batches are measured also where that can hardly tell one from another"""
+
+    def why_not(self, held_out: int, error: float | None = None) -> str:
+        """Why nothing is to be measured, empty where it is: see `agent.inner_loop.worth.not_worth`."""
+        return "" if self.always else not_worth(held_out, error)
 
     def within(self, seconds: float, seconds_per_update: float) -> PlanConfig:
         """As many variants as fit into `seconds`, in the same proportion; each control costs one of them.

@@ -19,13 +19,15 @@ import torch
 from agent.inner_loop.values import SurrogateConfig
 from agent.match_table import MatchTable
 from model.data.dataset import Dataset
-from model.data.images import load_image
+from model.data.images import Letterboxed, load_image
+from model.detectors.base import Picture
 from model.detectors.learner import Learner
 from model.detectors.network import NetworkDetector
-from model.detectors.training import Sample, Samples, strong
+from model.detectors.training import Sample, Samples, fit_in_memory, strong
 from model.progress import Report, silent
 
 VIEWS = 4  # of each image, where features are cached
+CACHE_BYTES = 1_000_000_000  # of letterboxed images kept in memory, at most; others are read again, and seldom
 NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student
 
 
@@ -76,10 +78,15 @@ def train_variant(
     learner = Learner(detector, learning_rate=config.learning_rate, frozen=config.cost != "full")
     half = max(1, config.batch // 2)
     cached = config.cost == "cached" and learner.can_cache
+    kept = fit_in_memory(len(labeled) + len(batch) + len(evaluation), learner.size, CACHE_BYTES)
+    pictures: list[Picture] = [image.path for image in evaluation.images]
     with torch.random.fork_rng():
-        base = _Source(labeled, learner, half, True, cached, config, salt=1)
-        extra = _Source(batch, learner, half, labels, cached, config, salt=2)
-        pictures = [load_image(image.path) for image in evaluation.images]
+        known = Samples(labeled, learner.size, kept)
+        base = _Source(known, learner, half, True, cached, config, salt=1)
+        added = known if batch is labeled else Samples(batch, learner.size, kept)
+        extra = _Source(added, learner, half, labels, cached, config, salt=2)
+        if kept:  # what the network looks at; the whole pictures would take up to 100 times as much
+            pictures = [Letterboxed.of(load_image(image.path), learner.size) for image in evaluation.images]
         steps: list[int] = []
         tables: list[MatchTable] = []
         for step in range(1, config.steps + 1):
@@ -103,7 +110,7 @@ class _Source:
 
     def __init__(
         self,
-        data: Dataset,
+        samples: Samples,
         learner: Learner,
         count: int,
         labels: bool,
@@ -112,11 +119,11 @@ class _Source:
         salt: int,
     ) -> None:
         self.learner, self.count, self.labels, self.config, self.salt = learner, count, labels, config, salt
-        self.samples = Samples(data, learner.size, cached=True)
+        self.samples = samples
         self.views: list[tuple[Sample, list[torch.Tensor]]] | None = None
         if cached:
             self._seed(0)
-            views = [strong(self.samples[k], learner.size) for _ in range(VIEWS) for k in range(len(data))]
+            views = [strong(self.samples[k], learner.size) for _ in range(VIEWS) for k in range(len(samples))]
             self.views = []
             for start in range(0, len(views), 16):
                 part = views[start : start + 16]

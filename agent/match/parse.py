@@ -14,6 +14,9 @@ import numpy as np
 from model.data.dataset import Dataset
 from model.data.detections import Detections
 
+WHOLE = {int, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64}
+"""Types of ids; bool is none of them."""
+
 
 @dataclass(frozen=True)
 class ParsedBoxes:
@@ -64,24 +67,24 @@ def from_coco(ground_truth: dict, detections: list[dict]) -> Parsed:
             raise ValueError(
                 f"ground truth has no {key!r}: it must be a COCO instances dict, it has {sorted(ground_truth)}"
             )
-    image_ids = np.unique(_column(ground_truth["images"], "id", np.int64, "image"))
+    image_ids = np.unique(_ids(ground_truth["images"], "id", "image"))
+    category_ids = np.unique(_ids(ground_truth["categories"], "id", "category"))
     name_of = {c["id"]: str(c.get("name", c["id"])) for c in ground_truth["categories"]}
-    category_ids = np.array(sorted(name_of), np.int64)
 
     annotations = ground_truth["annotations"]
     xywh = _boxes(annotations, "annotation")
     area = _cells(annotations, lambda a: a["area"] if "area" in a else a["bbox"][2] * a["bbox"][3], np.float64)
     crowd = _cells(annotations, lambda a: bool(a.get("iscrowd", 0)), np.bool_)
-    image, inside = _indices(image_ids, _column(annotations, "image_id", np.int64, "annotation"))
-    category, listed = _indices(category_ids, _column(annotations, "category_id", np.int64, "annotation"))
+    image, inside = _indices(image_ids, _ids(annotations, "image_id", "annotation"))
+    category, listed = _indices(category_ids, _ids(annotations, "category_id", "annotation"))
     truth = ParsedBoxes(image, category, xywh, area, crowd).keep(inside & listed)
 
-    image_of = _column(detections, "image_id", np.int64, "detection")
+    image_of = _ids(detections, "image_id", "detection")
     image, inside = _indices(image_ids, image_of)
     if not inside.all():
         row = int(np.argmin(inside))
         raise ValueError(f"detection {row} is in image {image_of[row]}, which the ground truth does not list")
-    category, listed = _indices(category_ids, _column(detections, "category_id", np.int64, "detection"))
+    category, listed = _indices(category_ids, _ids(detections, "category_id", "detection"))
     score = _column(detections, "score", np.float64, "detection")
     boxes = ParsedBoxes(image, category, _boxes(detections, "detection"), score, np.zeros(len(score), bool))
     return _checked(
@@ -133,13 +136,29 @@ def _checked(parsed: Parsed) -> Parsed:
     return parsed
 
 
+def _ids(rows: list[dict], key: str, what: str) -> np.ndarray:
+    """A column of whole numbers. Raises ValueError where one is text, a fraction or beyond 64 bits: numpy would read
+    some of these as another number."""
+    column = _column(rows, key, np.int64, what)
+    if not set(map(type, map(itemgetter(key), rows))) <= WHOLE:
+        for number, row in enumerate(rows):
+            if type(row[key]) not in WHOLE and not (isinstance(row[key], float) and row[key].is_integer()):
+                raise ValueError(
+                    f"{what} {number}: {key} must be a whole number, not {row[key]!r:.60}; number them anew"
+                )
+    return column
+
+
 def _column(rows: list[dict], key: str, dtype: type, what: str) -> np.ndarray:
     try:
         return np.fromiter(map(itemgetter(key), rows), dtype, len(rows))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         for number, row in enumerate(rows):
-            if not isinstance(row.get(key), (int, float, np.number)):
-                raise ValueError(f"{what} {number}: {key} must be a number, not {row.get(key)!r}") from None
+            value = row.get(key)
+            if not isinstance(value, (int, float, np.number)):
+                raise ValueError(f"{what} {number}: {key} must be a number, not {value!r:.60}") from None
+            if dtype is np.int64 and not -(2**63) <= value < 2**63:
+                raise ValueError(f"{what} {number}: {key} is {value!r:.60}, beyond 64 bits; number them anew") from None
         raise
 
 

@@ -17,6 +17,7 @@ import torch
 from agent.gain.model import GainModel
 from agent.policy import lstm
 from agent.policy.lstm import LARGEST_SCORE
+from agent.pool.newness import COPY, Newness
 
 HIDDEN = 32
 CANDIDATES = 4  # images that compete for one place in the batch
@@ -108,12 +109,21 @@ class RankedRows(NamedTuple):
     batch: np.ndarray
 
 
-def rank_rows(policy: Policy, phi: np.ndarray, gains: GainModel, budget: int, shuffles: int, seed: int) -> RankedRows:
+def rank_rows(
+    policy: Policy,
+    phi: np.ndarray,
+    gains: GainModel,
+    budget: int,
+    shuffles: int,
+    seed: int,
+    newness: Newness | None = None,
+) -> RankedRows:
     """Order a pool; the first `budget` are the batch to label.
 
     Args:
         phi: (n, F) float32, in memory or memory-mapped; read in groups of sequences.
         shuffles: passes over the pool, each in another order, whose mean is an image's score.
+        newness: of the pool's images; without it no image is taken for the like of another.
     """
     rng = np.random.default_rng(seed)
     rows = np.arange(len(phi))
@@ -122,19 +132,27 @@ def rank_rows(policy: Policy, phi: np.ndarray, gains: GainModel, budget: int, sh
         grid = _sequences(rng.permutation(rows))
         scores = _score(policy, phi, grid)
         mean[grid[grid >= 0]] += scores[grid >= 0] / shuffles
-    batch = _greedy(gains, phi, choose_batch(policy, phi, gains, rows, budget, rng)[0])
-    others = np.delete(rows, batch)
-    order = np.concatenate([batch, others[np.argsort(-mean[others], kind="stable")]])
+    batch = choose_batch(policy, phi, gains, rows, budget, rng, newness)[0]
+    batch = batch[greedy(gains, gains.codes(phi[batch]).astype(np.float64), len(batch), _part(newness, batch))]
+    others = behind(newness, batch, np.delete(rows, batch), mean)
+    order = np.concatenate([batch, others])
     return RankedRows(order, np.maximum.accumulate(mean[order][::-1])[::-1], batch)
 
 
 def choose_batch(
-    policy: Policy, phi: np.ndarray, gains: GainModel, rows: np.ndarray, budget: int, rng: np.random.Generator
+    policy: Policy,
+    phi: np.ndarray,
+    gains: GainModel,
+    rows: np.ndarray,
+    budget: int,
+    rng: np.random.Generator,
+    newness: Newness | None = None,
 ) -> tuple[np.ndarray, float]:
     """The batch (B,) that the policy picks among `rows` (m,) of phi (n, F), and its lower bound.
 
     The last 4 B images of the tournament are scored in several shuffles; each shuffle proposes a batch, and that of the
     highest lower bound is taken. A batch is the best of one sequence, or for a large budget of several side by side.
+    Of near-copies the best goes on, and counts.
     """
     budget = min(budget, len(rows))
     if budget == 0:
@@ -142,15 +160,16 @@ def choose_batch(
     finalists = max(CANDIDATES * budget, 1)
     while len(rows) > finalists:
         places = max(finalists, -(-len(rows) // CANDIDATES))
-        rows = _best(policy, phi, rng.permutation(rows), places)
+        grid = _sequences(rng.permutation(rows))
+        rows = _top(grid, _score(policy, phi, grid), places, newness)
     best, highest = rows[:budget], -np.inf
     codes = gains.codes(phi[rows]).astype(np.float64)
     position = np.arange(len(rows))
     grids = np.stack([_sequences(rng.permutation(position)) for _ in range(FINALS)])  # (S, sequences, T)
     scores = _score(policy, phi[rows], grids.reshape(-1, grids.shape[-1])).reshape(grids.shape)
     for grid, score in zip(grids, scores, strict=True):
-        proposal = _top(grid, score, budget)
-        value = float(lower_bound(gains, codes[proposal].sum(axis=0)[None])[0])
+        proposal = _top(grid, score, budget, _part(newness, rows))
+        value = float(lower_bound(gains, summed(codes, proposal, _part(newness, rows))[None])[0])
         if value > highest:
             best, highest = rows[proposal], value
     return best, highest
@@ -176,42 +195,64 @@ def _score(policy: Policy, phi: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return out
 
 
-def _top(grid: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
-    """(count,) rows: the best of each sequence (S, T), an equal share of each."""
+def _top(grid: np.ndarray, scores: np.ndarray, count: int, newness: Newness | None) -> np.ndarray:
+    """(count,) rows: the best of each sequence (S, T), an equal share of each; of near-copies the best first."""
+    if newness is not None:
+        return newness.best(grid, scores, count)
     rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
     share, extra = divmod(count, len(grid))
     return grid[rank < share + (np.arange(len(grid)) < extra)[:, None]]
 
 
-def _best(policy: Policy, phi: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-    """(count,) of the rows (m,): one round of the tournament."""
-    grid = _sequences(rows)
-    return _top(grid, _score(policy, phi, grid), count)
+def _part(newness: Newness | None, rows: np.ndarray) -> Newness | None:
+    """Of some images only."""
+    return None if newness is None else newness.take(rows)
 
 
-def _greedy(gains: GainModel, phi: np.ndarray, batch: np.ndarray) -> np.ndarray:
-    """The batch (B,) in the order in which each image adds most to the lower bound of those before it."""
-    return batch[greedy(gains, gains.codes(phi[batch]).astype(np.float64), len(batch))]
+def summed(codes: np.ndarray, batch: np.ndarray, newness: Newness | None) -> np.ndarray:
+    """(K,) sum of the codes (n, K) of a batch of rows (B,), each as far as it is new beside those before it."""
+    if newness is None:
+        return codes[batch].sum(axis=0)
+    return newness.of_each(batch) @ codes[batch]
 
 
-def greedy(gains: GainModel, codes: np.ndarray, count: int) -> np.ndarray:
-    """(count,) rows of codes (n, K), each the one that adds most to the lower bound of those before it."""
-    rest, order = np.arange(len(codes)), []
-    total = np.zeros(codes.shape[1])
+def greedy(gains: GainModel, codes: np.ndarray, count: int, newness: Newness | None = None) -> np.ndarray:
+    """(count,) rows of codes (n, K), each the one that adds most to the lower bound of those before it, by its cost.
+
+    By what it adds for its cost, because any beginning of such an order is then near the best for its own cost
+    (Leskovec et al., KDD 2007): annotators stop where they like.
+    """
+    rest, order, reached = np.arange(len(codes)), [], 0.0
+    total, seconds = np.zeros(codes.shape[1]), gains.seconds(codes)
+    new = np.ones(len(codes)) if newness is None else newness.beside_labeled.astype(np.float64)
     for _ in range(count):
-        pick = int(np.argmax(lower_bound(gains, total + codes[rest])))
-        order.append(rest[pick])
-        total += codes[rest[pick]]
-        rest = np.delete(rest, pick)
+        values = lower_bound(gains.plain, total + new[rest, None] * codes[rest])
+        place = int(np.argmax((values - reached) / seconds[rest]))
+        pick = int(rest[place])
+        order.append(pick)
+        reached = float(values[place])
+        total += new[pick] * codes[pick]
+        rest = np.delete(rest, place)
+        if newness is not None:
+            new[rest] = np.minimum(new[rest], newness.beside(pick, rest))
     return np.array(order, np.int64)
 
 
-def greedy_rows(phi: np.ndarray, gains: GainModel, budget: int) -> RankedRows:
+def behind(newness: Newness | None, batch: np.ndarray, others: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The images that are not in the batch, by falling scores (n,); near-copies of what is labeled or chosen last."""
+    order = others[np.argsort(-scores[others], kind="stable")]
+    if newness is None:
+        return order
+    copies = newness.beside_all(batch, order) < COPY
+    return np.concatenate([order[~copies], order[copies]])
+
+
+def greedy_rows(phi: np.ndarray, gains: GainModel, budget: int, newness: Newness | None = None) -> RankedRows:
     """Order a pool without a policy, which the benchmark compares it with: greedily, then by what each would add."""
     codes = gains.codes(phi).astype(np.float64)
-    batch = greedy(gains, codes, budget)
-    others = np.delete(np.arange(len(phi)), batch)
-    added = lower_bound(gains, codes[batch].sum(axis=0) + codes[others])
-    order = np.argsort(-added, kind="stable")
-    places = np.concatenate([np.full(budget, added.max(initial=0.0)), added[order]])
-    return RankedRows(np.concatenate([batch, others[order]]), places, batch)
+    batch = greedy(gains, codes, budget, newness)
+    total = summed(codes, batch, newness)
+    added = (lower_bound(gains.plain, total + codes) - lower_bound(gains.plain, total[None])) / gains.seconds(codes)
+    others = behind(newness, batch, np.delete(np.arange(len(phi)), batch), added)
+    order = np.concatenate([batch, others])
+    return RankedRows(order, np.maximum.accumulate(added[order][::-1])[::-1], batch)

@@ -29,6 +29,7 @@ from agent.policy.policy import (
     lower_bound,
     sample_batches,
 )
+from agent.pool.newness import Newness
 from model.progress import Report, silent
 
 TRIAL = 16  # sequences of the fixed sample of the pool on which progress is measured
@@ -111,6 +112,7 @@ def train_policy(
     warm_start: np.ndarray | None,
     seed: int,
     report: Report = silent,
+    newness: Newness | None = None,
 ) -> tuple[Policy, LearningCurve]:
     """Train a policy to choose batches of `budget` images of a pool.
 
@@ -120,6 +122,7 @@ def train_policy(
         phi: (n, F) float32 descriptions, in memory or memory-mapped; only sampled rows are read.
         warm_start: (m,) rows in the order of a strategy that is imitated first, best first: at least its batch.
         report: called after every update with the mean reward.
+        newness: of the pool's images; with it an image of a batch counts as far as it is new.
 
     Raises:
         ValueError: an empty pool, a budget below 1, or a warm start with rows that the pool has not.
@@ -153,7 +156,7 @@ def train_policy(
             step(-log_p.mean() / positions.shape[1])
 
     def value() -> float:
-        return choose_batch(policy, phi, gains, trial, budget, np.random.default_rng(seed))[1]
+        return choose_batch(policy, phi, gains, trial, budget, np.random.default_rng(seed), newness)[1]
 
     best, highest, since = copy.deepcopy(policy.state_dict()), value(), 0
     rewards, values = [], [(0, highest)]
@@ -162,7 +165,9 @@ def train_policy(
         described = _rows(phi, rows)
         scores = policy(described)
         batches = sample_batches(scores, config.episodes, episode.take, generator)
-        reward = batch_rewards(gains, described.numpy(), batches, episode.scale)
+        reward = batch_rewards(
+            gains, described.numpy(), batches, episode.scale, None if newness is None else newness.take(rows)
+        )
         advantage = torch.from_numpy(leave_one_out(reward)).to(scores.dtype)
         advantage /= advantage.square().mean().sqrt() + 1e-12
         log_p = scores.log_softmax(dim=1)
@@ -216,12 +221,20 @@ def draw_imitation(
     return np.stack(rows), np.stack(positions)
 
 
-def batch_rewards(gains: GainModel, described: np.ndarray, batches: torch.Tensor, scale: float) -> np.ndarray:
-    """(S, E) lower bounds of batches (S, E, B) of positions in S sequences of descriptions (S, T, F)."""
+def batch_rewards(
+    gains: GainModel, described: np.ndarray, batches: torch.Tensor, scale: float, newness: Newness | None = None
+) -> np.ndarray:
+    """(S, E) lower bounds of batches (S, E, B) of positions in S sequences of descriptions (S, T, F).
+
+    `newness`, where given, is of these images (S, T): each of a batch counts as far as it is new beside those before.
+    """
     sequences, length, width = described.shape
     codes = gains.codes(described.reshape(-1, width)).reshape(sequences, length, -1)
     member = np.zeros((sequences, batches.shape[1], length), codes.dtype)
-    np.put_along_axis(member, batches.numpy(), 1, axis=2)
+    counted: np.ndarray | int = 1
+    if newness is not None:
+        counted = np.stack([newness.take(s).of_each(batches[s].numpy()) for s in range(sequences)]).astype(codes.dtype)
+    np.put_along_axis(member, batches.numpy(), counted, axis=2)
     sums = (member @ codes).astype(np.float64) * scale
     return lower_bound(gains, sums.reshape(-1, sums.shape[-1])).reshape(sequences, -1)
 

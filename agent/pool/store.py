@@ -7,14 +7,19 @@
 
 Rows are only appended, a block at a time; an image whose content changed gets a new row, and its last row counts. A
 killed pass loses at most its unfinished block. One writer at a time, please: lock.
+
+It is a cache: what is damaged is thrown away, all of it or the rows whose numbers no detector gives, and the images are
+looked at again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +30,18 @@ from agent.pool.descriptors import describe
 from agent.pool.images import DetectionSink, Images
 from agent.pool.pool import Pool
 from agent.pool.reduction import chunks
-from model.atomic import write_file
+from model.atomic import remove, write_file
+from model.damage import DamagedError, reading
 from model.detectors.base import Detector, Picture
 from model.progress import Report, silent
+
+log = logging.getLogger(__name__)
 
 META, INDEX, ENCODINGS, SUMMARIES = "store.json", "index.bin", "encodings.bin", "summaries.bin"
 FORMAT = 4  # raised whenever what a row holds changes
 ENTRY = np.dtype([("id", "<i8"), ("key", "<u8", 2)])
 RUN = 256  # rows read under one mapping: scattered ones each keep 64 kB of their file in memory until it goes
+MOST = 1e9  # of a summary: sums over a picture's boxes
 BLOCK = 256  # images between two commits: some seconds of a detector's work
 
 
@@ -91,19 +100,34 @@ class FileRows:
 
 
 class PoolStore:
-    """A directory as the module says; made where there is none, and a torn end is cut off."""
+    """A directory as the module says; made where there is none, and a torn end is cut off.
+
+    Where a file is damaged the store is emptied, with a warning in the log.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self.meta: dict[str, Any] = {}
-        if (directory / META).exists():
-            self.meta = json.loads((directory / META).read_text())
-        self._load()
+        self._sound: np.ndarray = np.zeros(0, bool)
+        again = "every image is looked at again"
+        try:
+            with suppress(FileNotFoundError), reading(directory / META, again):
+                self.meta = read_meta(directory / META)
+            with reading(directory, again):
+                self._load()
+        except DamagedError as error:
+            log.warning("%s", error)
+            self.empty()
 
     def __len__(self) -> int:
         """Images that are known, counted once each."""
         return len(self._ids)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(n,) int64, sorted: the images that are known."""
+        return self._ids
 
     def describes(self, images: Sequence[tuple[int, str]]) -> np.ndarray:
         """(n,) bool: whether the store describes each (id, content key)."""
@@ -138,7 +162,7 @@ class PoolStore:
         self._load()  # a pass that failed may have left a torn end
         names = list(encoder.detector.names)
         if self.meta.get("fingerprint") != encoder.fingerprint or self.meta.get("names") != names:
-            self._empty()
+            self.empty()
         listed = images.keys()
         keys = dict(listed)
         missing = [image for (image, _), described in zip(listed, self.describes(listed), strict=True) if not described]
@@ -171,6 +195,37 @@ class PoolStore:
             self._commit(block, encoder, sink)
         self._load()
         return [image for (image, _), described in zip(listed, self.describes(listed), strict=True) if described]
+
+    def absorb(self, directory: Path) -> None:
+        """Append what another store holds, a shard that any machine wrote with the same encoder.
+
+        What is here already is not appended again, so absorbing twice does no harm.
+
+        Raises ValueError where the shard comes from another encoder.
+        """
+        shard = PoolStore(directory)
+        if not len(shard):
+            return
+        if not self.meta:
+            self.empty()
+            self._write_meta(shard.meta)
+        different = [key for key in ("fingerprint", "names", "width") if shard.meta[key] != self.meta[key]]
+        if different:
+            raise ValueError(
+                f"{directory} has another {' and '.join(different)} than {self.directory}: it is of another detector; "
+                "delete it, or absorb it into a store of its own"
+            )
+        self._load()
+        rows = np.sort(shard._last)
+        entries = np.fromfile(directory / INDEX, ENTRY)[rows]
+        held = self._rows(entries["id"])
+        new = (held < 0) if not len(self) else (held < 0) | (self._keys[held] != entries["key"]).any(axis=1)
+        rows, entries = rows[new], entries[new]
+        encodings = shard._read(ENCODINGS, rows, len(self.meta["names"]))
+        summaries = shard._read(SUMMARIES, rows, len(self.meta["names"]))
+        for part in chunks(len(rows)):
+            self._append(entries[part], encodings[part], summaries[part])
+        self._load()
 
     def pool(
         self,
@@ -220,6 +275,14 @@ class PoolStore:
             return np.zeros((0, width), np.float32)
         return FileRows(self.directory / name, np.float16 if name == ENCODINGS else np.float32, width, rows)
 
+    def _all(self, name: str, rows: np.ndarray) -> FileRows | np.ndarray:
+        """Rows before it is known which images they are of."""
+        if not len(rows):
+            return np.zeros((0, 1), np.float32)
+        encodings = name == ENCODINGS
+        width = self.meta["width"] if encodings else 4 + 2 * len(self.meta["names"])
+        return FileRows(self.directory / name, np.float16 if encodings else np.float32, width, rows)
+
     def _load(self) -> None:
         """Read the index, after cutting every file to the rows that all of them hold whole."""
         count = 0
@@ -236,13 +299,28 @@ class PoolStore:
                     os.truncate(path, count * size)
         entries = np.fromfile(self.directory / INDEX, ENTRY) if count else np.zeros(0, ENTRY)
         self._keys = entries["key"]
-        self._ids, from_the_end = np.unique(entries["id"][::-1], return_index=True)
-        self._last = count - 1 - from_the_end
+        self._judge(count)
+        rows = np.flatnonzero(self._sound)
+        self._ids, from_the_end = np.unique(entries["id"][rows][::-1], return_index=True)
+        self._last = rows[len(rows) - 1 - from_the_end] if len(rows) else np.zeros(0, np.int64)
 
-    def _empty(self) -> None:
+    def _judge(self, count: int) -> None:
+        """See which rows hold numbers that a detector gives; those that were judged before are not read again."""
+        self._sound = self._sound[:count]
+        new = np.arange(len(self._sound), count)
+        encodings, summaries = (self._all(name, new) for name in (ENCODINGS, SUMMARIES))
+        sound = np.ones(len(new), bool)
+        for part in chunks(len(new)):
+            sound[part] = _sound(encodings[part], summaries[part])
+        if not sound.all():
+            log.warning("%s: %d images are looked at again: their rows are damaged", self.directory, (~sound).sum())
+        self._sound = np.concatenate([self._sound, sound])
+
+    def empty(self) -> None:
+        """Forget everything."""
         for name in (INDEX, ENCODINGS, SUMMARIES, META):  # the index first: without it nothing counts
-            (self.directory / name).unlink(missing_ok=True)
-        self.meta = {}
+            remove(self.directory / name)
+        self.meta, self._sound = {}, np.zeros(0, bool)
         self._load()
 
     def _commit(self, block: list[_Row], encoder: Encoder, sink: DetectionSink | None) -> None:
@@ -251,18 +329,61 @@ class PoolStore:
             sink.flush()
         if not self.meta:
             names = list(encoder.detector.names)
-            self.meta = {"fingerprint": encoder.fingerprint, "names": names, "width": len(block[0].encoding)}
-            write_file(self.directory / META, json.dumps(self.meta).encode())
+            self._write_meta({"fingerprint": encoder.fingerprint, "names": names, "width": len(block[0].encoding)})
         entries = np.zeros(len(block), ENTRY)
         entries["id"] = [row.image for row in block]
         entries["key"] = _digests(row.key for row in block)
-        encodings = np.stack([row.encoding for row in block])
-        summaries = np.stack([row.summary for row in block])
+        self._append(entries, np.stack([row.encoding for row in block]), np.stack([row.summary for row in block]))
+
+    def _write_meta(self, meta: dict[str, Any]) -> None:
+        self.meta = meta
+        write_file(self.directory / META, json.dumps(meta).encode())
+
+    def _append(self, entries: np.ndarray, encodings: np.ndarray, summaries: np.ndarray) -> None:
         for name, rows in ((ENCODINGS, encodings), (SUMMARIES, summaries), (INDEX, entries)):
             with (self.directory / name).open("ab") as file:
                 file.write(rows.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
+
+
+def read_meta(file: Path) -> dict[str, Any]:
+    """Raises FileNotFoundError, and ValueError, KeyError or TypeError where it is damaged."""
+    meta = json.loads(file.read_bytes())
+    names = meta["names"]
+    if not (isinstance(names, list) and all(isinstance(text, str) for text in [meta["fingerprint"], *names])):
+        raise TypeError("a wrong value")
+    if type(meta["width"]) is not int or meta["width"] < 1:
+        raise TypeError("a wrong width")
+    return meta
+
+
+def check(directory: Path) -> np.ndarray:
+    """(n,) ids of the images that a store knows; it is left as it is.
+
+    Raises FileNotFoundError, or one of `model.damage.SIGNS`, where it is not whole.
+    """
+    meta = read_meta(directory / META)
+    widths = {INDEX: ENTRY.itemsize, ENCODINGS: 2 * meta["width"], SUMMARIES: 4 * (4 + 2 * len(meta["names"]))}
+    counts = {name: (directory / name).stat().st_size / width for name, width in widths.items()}
+    if directories := [name for name in counts if (directory / name).is_dir()]:
+        raise IsADirectoryError(f"a directory lies in the place of {', '.join(directories)}")
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{name} {count:g}" for name, count in counts.items())
+        raise ValueError(f"its files hold the rows of different numbers of images: {said}")
+    rows = np.arange(round(counts[INDEX]))
+    encodings = FileRows(directory / ENCODINGS, np.float16, meta["width"], rows)
+    summaries = FileRows(directory / SUMMARIES, np.float32, widths[SUMMARIES] // 4, rows)
+    bad = sum(int((~_sound(encodings[part], summaries[part])).sum()) for part in chunks(len(rows)))
+    if bad:
+        raise ValueError(f"the rows of {bad} images are none that a detector gives")
+    return np.unique(np.fromfile(directory / INDEX, ENTRY)["id"])
+
+
+def _sound(encodings: np.ndarray, summaries: np.ndarray) -> np.ndarray:
+    """(n,) whether rows hold numbers that a detector gives."""
+    seen = np.isfinite(encodings).all(1) & encodings.any(1)
+    return seen & ((summaries > -1e-3) & (summaries < MOST)).all(1)
 
 
 def _digests(keys: Iterable[str]) -> np.ndarray:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 ABLATIONS: dict[str, str] = {
     "mgral-surrogates": "rows from pseudo-labels too, half as many as from hindsight",
+    "mgral-no-newness": "near-copies count like all images",
     "mgral-no-hindsight": "no measured rows: the gain table is what is known beforehand",
     "mgral-no-lstm": "each image scored from its own description alone",
+    "mgral-minutes": "a batch is to gain most by the minutes that it takes, not by its images",
     "mgral-greedy": "the table's greedy batch instead of the policy's",
     "mgral-always": "the agent's batch also where a baseline's is estimated as good",
 }

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 from agent import strategies
+from agent.costs import LabelingCosts
 from agent.cycle import CycleConfig
 from agent.inner_loop.planning import PlanConfig
 from agent.simulation.ablations import ABLATIONS
@@ -35,6 +36,7 @@ class SimulationConfig:
         base: what trainings but the first start from.
         plan: how much mgral may measure.
         seconds: that mgral's inner loop may take a cycle; 0: as in the product, by what training took.
+        costs: what labeling is taken to cost, for the curves by minutes and for `mgral-minutes`.
     """
 
     strategies: tuple[str, ...]
@@ -48,6 +50,7 @@ class SimulationConfig:
     base: Base = "start"
     plan: PlanConfig = field(default_factory=PlanConfig)
     seconds: float = 0.0
+    costs: LabelingCosts = field(default_factory=LabelingCosts)
 
     def __post_init__(self) -> None:
         for name in ("initial", "batch", "cycles"):
@@ -78,6 +81,10 @@ class SimulationConfig:
                 plan = replace(plan, hindsight=0)
             elif strategy == "mgral-no-lstm":
                 agent = MgralConfig(reinforce=ReinforceConfig(recurrent=False))
+            elif strategy == "mgral-no-newness":
+                agent = MgralConfig(newness=False)
+            elif strategy == "mgral-minutes":
+                agent = MgralConfig(costs=self.costs)
             elif strategy == "mgral-greedy":
                 agent = MgralConfig(chooser="greedy")
             else:

@@ -1,17 +1,18 @@
 """What curves say: their area, the labels that a strategy saves, and how sure either is.
 
-A curve is mAP at labeled images (or boxes). Uncertainty is the paired bootstrap's over the two things that were drawn:
-seeds, and evaluation images. All strategies are measured on the same draws, so that what makes a seed or an image hard
-cancels in their differences.
+A curve is mAP at labeled images (or boxes, or minutes of labeling). Uncertainty is the paired bootstrap's over the two
+things that were drawn: seeds, and evaluation images. All strategies are measured on the same draws, so that what makes
+a seed or an image hard cancels in their differences.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from agent.costs import LabelingCosts
 from agent.match_table import MatchTable
 
 RESAMPLES = 1000
@@ -43,6 +44,7 @@ class Curves:
         boxes: (S, D, K) boxes in them.
         maps: (S, D, K) mAP.
         resampled: (R, S, D, K) mAP on R resamples of the evaluation images, the same ones everywhere.
+        costs: what labeling is taken to cost.
     """
 
     names: tuple[str, ...]
@@ -50,6 +52,7 @@ class Curves:
     boxes: np.ndarray
     maps: np.ndarray
     resampled: np.ndarray
+    costs: LabelingCosts = field(default_factory=LabelingCosts)
 
     def resampled_means(self) -> np.ndarray:
         """(R, S, K) mean curves, each over seeds drawn with replacement and resampled images."""
@@ -68,12 +71,20 @@ class Curves:
         target = float(curves[reference, -1])
         return np.array([labels_needed(self.labeled, curve, target) for curve in curves]) / self.labeled[-1]
 
-    def area_by_boxes(self) -> np.ndarray:
-        """(S,) mean height over boxes drawn by the annotators instead of images, as far as all strategies go."""
-        boxes, maps = self.boxes.mean(axis=1), self.mean
-        end = boxes[:, -1].min()
-        grid = np.linspace(boxes[:, 0].max(), end, 200)
-        return np.array([area(grid, np.interp(grid, b, m)) for b, m in zip(boxes, maps, strict=True)])
+    @property
+    def minutes(self) -> np.ndarray:
+        """(S, D, K) of labeling at each point."""
+        return self.costs.minutes(self.labeled, self.boxes)
+
+    def area_by(self, spent: np.ndarray) -> np.ndarray:
+        """(S,) mean height over what was spent (S, D, K) instead of images, `boxes` or `minutes`, as far as all
+        strategies go; nan where nothing was spent after the start."""
+        x, maps = spent.mean(axis=1), self.mean
+        end = x[:, -1].min()
+        if end <= x[:, 0].max():
+            return np.full(len(x), np.nan)
+        grid = np.linspace(x[:, 0].max(), end, 200)
+        return np.array([area(grid, np.interp(grid, one, m)) for one, m in zip(x, maps, strict=True)])
 
 
 def resample(tables: Sequence[MatchTable], resamples: int = RESAMPLES) -> np.ndarray:

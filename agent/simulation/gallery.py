@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw
 
 from agent.simulation.run import Run
 from model.data.dataset import LabeledImage
+from model.data.images import load_image
 
 SHOWN = 12  # images of a batch
 SIDE = 128
@@ -33,7 +34,7 @@ def draw_gallery(runs: Sequence[Run], path: Path) -> None:
 
 
 def _thumbnail(image: LabeledImage) -> Image.Image:
-    picture = Image.open(image.path).convert("RGB")
+    picture = Image.fromarray(load_image(image.path))
     scale = SIDE / max(picture.size)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
     pen = ImageDraw.Draw(picture)

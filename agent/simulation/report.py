@@ -16,7 +16,7 @@ from agent.simulation.curves import Curves, area, interval, resample
 from agent.simulation.run import Run
 from model.atomic import write_file
 
-COLUMNS = ("strategy", "seed", "cycle", "labeled", "map", "map50", "seconds", "boxes", "chosen_by", "rho")
+COLUMNS = ("strategy", "seed", "cycle", "labeled", "map", "map50", "seconds", "boxes", "minutes", "chosen_by", "rho")
 RANDOM = "random"
 AGENT = "mgral"
 
@@ -34,7 +34,8 @@ def write_report(runs: Sequence[Run]) -> dict[str, Any]:
         return {"seeds": []}
     complete = [run for run in runs if run.seed in seeds]
     curves = collect(complete)
-    summary = summarise(curves) | {"seeds": seeds, "cycle": _of_cycles(complete)}
+    about = {"seeds": seeds, "cycle": _of_cycles(complete), "notes": list(runs[0].pool.notes)}
+    summary = summarise(curves) | about
     write_file(out / "summary.json", json.dumps(summary, indent=1).encode())
     from agent.simulation.figures import draw_curves  # matplotlib takes a second to import
     from agent.simulation.gallery import draw_gallery
@@ -64,15 +65,16 @@ def collect(runs: Sequence[Run]) -> Curves:
         return np.array([[[cell[what] for cell in line] for line in block] for block in cells], np.float64)
 
     labeled = np.array([len(cell["labeled"]) for cell in cells[0][0]])
-    return Curves(names, labeled, gather("boxes"), gather("map"), resampled[:, order].reshape(-1, *shape))
+    maps, resampled = gather("map"), resampled[:, order].reshape(-1, *shape)
+    return Curves(names, labeled, gather("boxes"), maps, resampled, runs[0].config.costs)
 
 
 def summarise(curves: Curves) -> dict[str, Any]:
     """The figures of every strategy, against random, the best baseline, and (those of its ablations) mgral, where these
-    took part."""
+    took part. A ratio to one that found nothing is None."""
     mean_curves = curves.resampled_means()
     areas, draws = area(curves.labeled, curves.mean), area(curves.labeled, mean_curves)
-    by_boxes = curves.area_by_boxes()
+    by = {"boxes": curves.area_by(curves.boxes), "minutes": curves.area_by(curves.minutes)}
     per_seed = area(curves.labeled, curves.maps)  # (S, D)
     reference = curves.names.index(RANDOM) if RANDOM in curves.names else None
     baselines = [k for k, name in enumerate(curves.names) if not name.startswith(AGENT)]
@@ -80,6 +82,8 @@ def summarise(curves: Curves) -> dict[str, Any]:
     out: dict[str, Any] = {
         "labeled": curves.labeled.tolist(),
         "best_baseline": curves.names[best] if best is not None else None,
+        "seconds_an_image": curves.costs.image,
+        "seconds_a_box": curves.costs.box,
         "strategies": {},
     }
     for k, name in enumerate(curves.names):
@@ -96,8 +100,9 @@ def summarise(curves: Curves) -> dict[str, Any]:
                 about[f"area_over_{against}"] = rounded(_ratio(areas[k], areas[other]))
                 about[f"area_over_{against}_interval"] = _pair(interval(_ratio(draws[:, k], draws[:, other])))
                 about[f"better_than_{against}"] = rounded(float(np.mean(draws[:, k] > draws[:, other])))
-        if reference is not None:
-            about["area_by_boxes_over_random"] = rounded(_ratio(by_boxes[k], by_boxes[reference]))
+        if reference is not None and areas[reference] > 0:
+            for spent, areas_by in by.items():
+                about[f"area_by_{spent}_over_random"] = rounded(_ratio(areas_by[k], areas_by[reference]))
             about["labels_for_final_of_random"] = rounded(curves.needed(curves.mean, reference)[k])
             needed = np.array([curves.needed(one, reference)[k] for one in mean_curves])
             about["labels_for_final_of_random_interval"] = _pair(interval(needed))
@@ -135,7 +140,9 @@ def _write_results(path: Path, runs: Sequence[Run]) -> None:
             measured, chosen = run.measured(cycle), run.chosen(cycle) or {}
             if measured is not None:
                 scores = [f"{measured[name]:.5f}" for name in ("map", "map50")]
-                about = [len(measured["labeled"]), *scores, f"{seconds(run, cycle):.2f}", measured["boxes"]]
+                images, boxes = len(measured["labeled"]), measured["boxes"]
+                minutes = f"{run.config.costs.minutes(np.array(images), np.array(boxes)):.2f}"
+                about = [images, *scores, f"{seconds(run, cycle):.2f}", boxes, minutes]
                 table.writerow([run.strategy, run.seed, cycle, *about, chosen.get("chosen_by"), chosen.get("rho")])
     write_file(path, text.getvalue().encode())
 

@@ -28,6 +28,7 @@ from agent.pool.pool import Pool
 from agent.pool.store import Encoder, PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
 from agent.strategies.mgral import Mgral
+from agent.strategies.past import Past
 from model.atomic import TEMPORARY, remove, write_file
 from model.data.dataset import Dataset
 from model.detectors.base import Detector
@@ -123,7 +124,8 @@ class Run:
         if not cycle:
             fit = replace(fit, min_steps=max(fit.min_steps, self.config.first_steps))
         base = self._untrained() if self.config.base == "start" else None
-        return learn(work, store, serving, open_detector(serving.weights), labeled, fit, watch, base)
+        remark = "; ".join(labeled.notes)
+        return learn(work, store, serving, open_detector(serving.weights), labeled, fit, watch, base, remark)
 
     def _untrained(self) -> Detector:
         return open_detector(VersionStore(self.start / "versions").list()[0].weights)
@@ -148,6 +150,7 @@ class Run:
             "map50": metrics.map50,
             "per_class": metrics.per_class,
             "promoted": learned.promote,
+            "gain": learned.gain,
             "seconds": {"train": learned.seconds, "evaluate": time.monotonic() - began},
         }
         write_file(self.at(cycle) / MEASURED, json.dumps(body).encode())
@@ -167,25 +170,43 @@ class Run:
     def _cycle(self, watch: Watch) -> Cycle:
         return Cycle(DatasetImages(self.pool), self.config.of_run(self.strategy, self.seed), watch)
 
+    def _measured_rows(self, cycle: int, store: VersionStore, pool: Pool, detector: Detector, watch: Watch) -> Rows:
+        """What this cycle and those before it measured."""
+        rows, measured = _rows(self.folder), self.measured(cycle)
+        assert measured is not None
+        shared = store if cycle else VersionStore(self.start / "versions")
+        labeled = self.pool.subset(measured["labeled"])
+        learned = self._learned(cycle, shared, labeled, watch)
+        if self.config.of_run(self.strategy, self.seed).plan.why_not(learned.held_out, learned.error):
+            return rows
+        folder = self.folder / "work"
+        labeled, inner = copied(labeled, folder), self._cycle(watch)
+        hindsight = inner.look_back(folder, labeled, learned.earlier, self._untrained())
+        plan = inner.plan(folder, labeled, pool, detector, learned, hindsight)
+        plan.finish(watch)
+        rows = rows.renewed(plan.cycle, plan.rows())
+        rows.save(self.folder / "rows.npz")
+        return rows
+
+    def _past(self, cycle: int) -> tuple[Past, ...]:
+        """What the batches before a cycle brought."""
+        past = []
+        for before in range(cycle):
+            chosen, measured = self.chosen(before), self.measured(before + 1)
+            gain, gains = (measured or {}).get("gain"), (chosen or {}).get("gains")
+            if chosen is not None and gain and gains and gain[1] > 0:
+                past.append(Past(chosen["chosen_by"], gain[0], gain[1], gains["random"][0]))
+        return tuple(past)
+
     def _choose(self, cycle: int, store: VersionStore, watch: Watch) -> None:
         """Rank the pool by the strategy; what mgral measures for it is kept for the cycles after."""
         config = self.config.of_run(self.strategy, self.seed)
+        config = replace(config, agent=replace(config.agent, past=self._past(cycle)))
         marks = [time.monotonic()]
         pool = self._look(cycle, store, watch)
         marks.append(time.monotonic())
         version, detector = _serving(store)
-        rows = _rows(self.folder)
-        if config.strategy == Mgral.name:
-            measured = self.measured(cycle)
-            assert measured is not None
-            labeled = self.pool.subset(measured["labeled"])
-            shared = store if cycle else VersionStore(self.start / "versions")
-            learned = self._learned(cycle, shared, labeled, watch)
-            folder = self.folder / "work"
-            plan = self._cycle(watch).plan(folder, copied(labeled, folder), pool, detector, learned, self._untrained())
-            plan.finish(watch)
-            rows = rows.renewed(plan.cycle, plan.rows())
-            rows.save(self.folder / "rows.npz")
+        rows = self._measured_rows(cycle, store, pool, detector, watch) if config.strategy == Mgral.name else Rows()
         marks.append(time.monotonic())
         ranking = rank(pool, rows, version.number, config, watch)
         marks.append(time.monotonic())

@@ -11,6 +11,7 @@ from agent.pool.descriptors import weakness_of
 from agent.pool.pool import Pool
 
 NOTHING = "no object found"
+COPIED = "nearly the same picture as"
 NAMED = 2  # classes that a reason names
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -80,8 +81,12 @@ def likeness(novelty: float, usual: tuple[float, float], task: int | None) -> st
     """
     if novelty > usual[1]:
         return "unlike anything labeled"
-    near = "a labeled task" if task is None else f"labeled task {task}"
-    return f"{'much' if novelty == 0 or novelty < usual[0] else 'somewhat'} like {near}"
+    return f"{'much' if novelty == 0 or novelty < usual[0] else 'somewhat'} like {labeled(task)}"
+
+
+def labeled(task: int | None) -> str:
+    """A labeled task by its id; None where that is not known."""
+    return "a labeled task" if task is None else f"labeled task {task}"
 
 
 def count(number: int) -> str:

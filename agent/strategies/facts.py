@@ -9,10 +9,11 @@ import numpy as np
 
 from agent.gain.cells import Cells
 from agent.gain.rows import BASIS_COLUMNS
+from agent.pool.newness import COPY, Newness
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
 from agent.pool.reduction import CHUNK
-from agent.strategies.explain import Sentences, contents, likeness
+from agent.strategies.explain import COPIED, Sentences, contents, labeled, likeness
 
 SHOWN = 2  # descriptors that the record names of an image
 
@@ -68,11 +69,15 @@ def nearest(x: np.ndarray, references: np.ndarray, own: np.ndarray | None = None
     return out
 
 
-def reasons(pool: Pool, facts: Facts, rows: np.ndarray, own: Sequence[str]) -> Sentences:
+def reasons(
+    pool: Pool, facts: Facts, rows: np.ndarray, own: Sequence[str], newness: Newness | None = None
+) -> Sentences:
     """A sentence for each image in the order of a ranking, by `rows`: what it likely holds, how far it is like what is
-    labeled, and in `own` what the strategy says of it."""
+    labeled, whether by `newness` it is nearly the same picture as another one, and in `own` what the strategy says."""
     novelty = pool.column("novelty")
     first, third = np.quantile(novelty, [0.25, 0.75]) if len(pool) else (0.0, 0.0)
+    places = np.empty(len(rows), np.int64)
+    places[rows] = np.arange(len(rows))
 
     def sentence(place: int) -> str:
         row, near = int(rows[place]), facts.labeled[rows[place]]
@@ -81,6 +86,12 @@ def reasons(pool: Pool, facts: Facts, rows: np.ndarray, own: Sequence[str]) -> S
         if near >= 0:
             task = int(pool.labeled_ids[near]) if pool.labeled_ids is not None else None
             words[1] = likeness(float(novelty[row]), (first, third), task)
+            if newness is not None and newness.beside_labeled[row] < COPY:
+                words[1] = f"{COPIED} {labeled(task)}"
+        other = facts.selected[row]
+        before = other >= 0 and places[other] < place
+        if before and newness is not None and newness.beside(row, other[None])[0] < COPY:
+            words.insert(2, f"{COPIED} task {int(pool.ids[other])}, which comes before it")
         return "; ".join(words)
 
     return Sentences(len(rows), sentence)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,11 +24,11 @@ from backend.commands.local import LocalStack, StartError
 from backend.commands.watch import watch
 from backend.label_studio.client import Studio, StudioError
 from backend.project.connect import connect
-from backend.project.published import Published
-from backend.project.serving import store_of
+from backend.project.serving import published_of, store_of
 from backend.queue.enqueue import Jobs
 from backend.queue.progress import describe
 from model.data.dataset import Dataset
+from model.data.directories import open_directory
 from model.synthetic.scenes import write_scenes
 
 TASKS, MOST_TASKS, LABELED = 120, 400, 40
@@ -35,14 +36,39 @@ CHECKED = 10
 TRAINING = {"IMAGE_SIZE": "224", "TRAIN_MIN_STEPS": "120", "WEIGHTS": "starter", "BUDGET": "20", "LOG_LEVEL": "INFO"}
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Ended(KeyboardInterrupt):
+    """Somebody ended the demo; no `except Exception` on the way holds it up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = number
+
+
+def _end(number: int, _frame: object) -> None:
+    """The first signal begins the closing; nothing interrupts that."""
+    for again in ENDING:
+        signal.signal(again, signal.SIG_IGN)
+    raise _Ended(number)
+
+
 class DemoError(RuntimeError):
     """The demo could not go on; the message says why."""
 
 
 def run(data: Path | None, check: bool) -> int:
-    """Run the demo; with `check` it ends by itself and prints JSON as its last line. Returns the exit status."""
+    """Run the demo; with `check` it ends by itself and prints JSON as its last line.
+
+    SIGINT and SIGTERM end it, also in the background, where a shell lets its jobs ignore SIGINT.
+
+    Returns the exit status: 0 where it was ended by a signal or `check` found all well, 1 where something failed, 128 +
+    the signal where that ended it in the middle of a `check`.
+    """
     console = Console(soft_wrap=True)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in ENDING:
+        signal.signal(number, _end)
     try:
         with ExitStack() as stack:
             directory = Path(tempfile.mkdtemp(prefix="mgral-demo-"))
@@ -59,9 +85,9 @@ def run(data: Path | None, check: bool) -> int:
             if not check:
                 console.print("\nOpen it, press [b]Label All Tasks[/b]; Ctrl-C ends the demo and removes it.")
                 signal.pause()
-    except KeyboardInterrupt:
+    except _Ended as ended:
         console.print("ended")
-        return 0
+        return 128 + ended.signal if check else 0
     except (DemoError, StartError, StudioError, OSError, ValueError) as error:
         console.print(f"the demo stopped: {error}", style="red", markup=False)
         return 1
@@ -75,7 +101,7 @@ def _show(installation: LocalStack, data: Path | None, check: bool, console: Con
     def stage(text: str) -> None:
         console.print(f"[{time.monotonic() - start:5.1f} s] {text}", markup=False, highlight=False)
 
-    truth = _coco(data) if data else None
+    truth = labeled(data, stage) if data else None
     stage("starting Redis and Label Studio")
     installation.start_redis()
     installation.start_label_studio()
@@ -84,7 +110,7 @@ def _show(installation: LocalStack, data: Path | None, check: bool, console: Con
         stage(f"made {TASKS} road-sign scenes")
     installation.start_backend(**TRAINING)
     installation.start_worker(**TRAINING)
-    stage("backend and worker are up")
+    stage(f"backend and worker are up; what they do: {installation.backend_url}/ui")
     installation.wait_for_label_studio()
     stage(f"Label Studio is up at {installation.label_studio_url}")
 
@@ -124,14 +150,15 @@ def _report(
 ) -> dict:
     settings = installation.settings(**TRAINING)
     store = store_of(settings, project)
-    live = Published(settings.model_dir / str(project)).current()
+    live = published_of(settings, project).current()
     if live is None:
         raise DemoError("nothing was published")
     newest = store.list()[-1]
     record = json.loads(store.read(live.version, "ranking.json"))
     before = float(record.get("map_before") or 0.0)
     after = float(newest.metrics["map"]) if newest.metrics else None
-    console.print(f"\n{installation.label_studio_url}/projects/{project}/data", highlight=False)
+    console.print(f"\nthe tasks:  {installation.label_studio_url}/projects/{project}/data", highlight=False)
+    console.print(f"the models: {installation.backend_url}/ui", highlight=False)
     console.print(f"login {installation.username}   password {installation.password}", markup=False, highlight=False)
     shown = f"{after:.3f}" if after is not None else "unknown (no holdout)"
     console.print(f"mAP on the holdout: {before:.3f} before, {shown} after   ({newest.note})", highlight=False)
@@ -165,9 +192,11 @@ def _finish(job: Job, console: Console) -> None:
         raise DemoError(error)
 
 
-def _coco(data: Path) -> Dataset:
-    annotations = data / "annotations.json"
-    if not annotations.exists():
-        raise DemoError(f"{data}: no annotations.json; give a directory with annotations.json (COCO) and images/")
-    dataset = Dataset.from_coco(annotations, data / "images")
-    return Dataset(dataset.images[:MOST_TASKS], dataset.names)
+def labeled(data: Path, stage: Callable[[str], None]) -> Dataset:
+    """At most MOST_TASKS labeled images of a directory; what was mended or left out is said. Raises ValueError."""
+    dataset = open_directory(data)
+    for note in dataset.notes:
+        stage(note)
+    more = f"; the first {MOST_TASKS} are shown" if len(dataset) > MOST_TASKS else ""
+    stage(f"{data}: {dataset}{more}")
+    return Dataset(dataset.images[:MOST_TASKS], dataset.names, dataset.notes)

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import redis
 from rq import Worker
 
-from backend.label_studio.client import Studio, StudioError
-from backend.queue.enqueue import connect
+from backend.commands.doctor_files import FilesCheck
+from backend.commands.doctor_project import ProjectCheck
+from backend.commands.findings import Finding, SickError, find
+from backend.label_studio.client import Studio
+from backend.project.serving import INSTEAD, known_projects, projects
+from backend.queue.enqueue import Jobs, connect
 from backend.settings import Settings
-from model.detectors.base import WeightsError
-from model.detectors.open import open_detector
+from model.detectors.open import file_of, open_detector
 
 LOW_DISK_GB = 5.0
 
 
-class Finding(NamedTuple):
-    """One check: what was looked at, whether it is well, and what was seen or what to do."""
+def examine(settings: Settings, project: int | None = None) -> Iterator[Finding]:
+    """Run every check; one that fails does not stop the next. Projects need Label Studio and the token.
 
-    what: str
-    well: bool
-    said: str
-
-
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Run every check; one that fails does not stop the next."""
+    Args:
+        project: to look at closely, and at no other; by default all projects are looked at briefly.
+    """
     checks: list[tuple[str, Callable[[Settings], str]]] = [
         ("Label Studio", _label_studio),
         ("token", _token),
@@ -37,15 +36,20 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("weights", _weights),
         ("disk", _disk),
     ]
+    sick = set()
     for what, check in checks:
-        try:
-            yield Finding(what, True, check(settings))
-        except (StudioError, WeightsError, redis.RedisError, OSError, _Sick) as error:
-            yield Finding(what, False, str(error))
-
-
-class _Sick(RuntimeError):
-    pass
+        finding = find(what, partial(check, settings))
+        if not finding.well:
+            sick.add(what)
+        yield finding
+    for number in known_projects(settings) if project is None else [project]:
+        yield from FilesCheck(settings, number).all()
+    if sick.isdisjoint({"Label Studio", "token"}):
+        if project is not None:
+            yield from ProjectCheck(settings, project).all()
+            return
+        for number in projects(settings):
+            yield from ProjectCheck(settings, number).few()
 
 
 def _label_studio(settings: Settings) -> str:
@@ -63,7 +67,7 @@ def _redis(settings: Settings) -> str:
     try:
         connect(settings).ping()
     except redis.RedisError as error:
-        raise _Sick(
+        raise SickError(
             f"{settings.redis_url} does not answer ({error}): start Redis (`docker compose up redis`), or set REDIS_URL"
         ) from error
     return f"{settings.redis_url} answers"
@@ -71,29 +75,38 @@ def _redis(settings: Settings) -> str:
 
 def _worker(settings: Settings) -> str:
     try:
-        workers = Worker.all(connection=connect(settings))
+        jobs = Jobs(settings)
+        workers = Worker.all(connection=jobs.connection)
     except redis.RedisError as error:
-        raise _Sick("unknown, because Redis does not answer: start Redis first") from error
-    listeners = [worker for worker in workers if settings.queue_name in worker.queue_names()]
+        raise SickError("unknown, because Redis does not answer: start Redis first") from error
+    queue = jobs.slow.name  # the second process of a worker listens to what is short only
+    listeners = [worker for worker in workers if queue in worker.queue_names()]
     if not listeners:
-        raise _Sick(f"none listens to the queue {settings.queue_name!r}: start one with `mgral work`")
+        raise SickError(f"none listens to the queue {settings.queue_name!r}: start one with `mgral work`")
     return f"{len(listeners)} listening to the queue {settings.queue_name!r}"
 
 
 def _weights(settings: Settings) -> str:
-    detector = open_detector(settings.weights)
-    return f"{settings.weights} opens, {len(detector.names)} classes"
+    """What a project that begins now starts from; the starter weights pass under their own name only."""
+    weights = settings.weights
+    file = None if weights.startswith("torchvision:") else file_of(weights)
+    if file is None and not weights.startswith("torchvision:"):
+        raise SickError(f"{weights} could not be downloaded: {INSTEAD}")
+    detector = open_detector(file or weights)
+    where = f" ({file})" if file is not None and str(file) != weights else ""
+    return f"{weights} opens{where}, {len(detector.names)} classes"
 
 
 def _disk(settings: Settings) -> str:
     said = []
-    for name, folder in (("MODEL_DIR", settings.model_dir), ("CACHE_DIR", settings.cache_dir)):
+    settings.artefacts.names()  # fails where MODEL_DIR is a URL that does not answer
+    for name, folder in (("MODEL_DIR", settings.artefacts.local), ("CACHE_DIR", settings.cache_dir)):
         folder.mkdir(parents=True, exist_ok=True)
         probe = Path(folder) / ".doctor"
         probe.write_text("")
         probe.unlink()
         free = shutil.disk_usage(folder).free / 2**30
         if free < LOW_DISK_GB:
-            raise _Sick(f"{name} {folder}: {free:.1f} GB free; make room, or point {name} elsewhere")
+            raise SickError(f"{name} {folder}: {free:.1f} GB free; make room, or point {name} elsewhere")
         said.append(f"{name} {folder}: {free:.0f} GB free")
     return "; ".join(said)

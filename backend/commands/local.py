@@ -113,8 +113,12 @@ class LocalStack:
         self._spawn("redis", [find_redis(), *options, "--dir", str(self.directory)], dict(os.environ))
         self._until("redis", 20, lambda: bool(redis.Redis.from_url(self.redis_url).ping()))
 
-    def start_label_studio(self) -> None:
-        """A quiet Label Studio on SQLite, offline, with legacy tokens and loopback backends allowed."""
+    def start_label_studio(self, **extra: str) -> None:
+        """A quiet Label Studio on SQLite, offline, with legacy tokens and loopback backends allowed.
+
+        Args:
+            extra: variables of its environment, of another database say.
+        """
         environment = {
             **os.environ,
             "LABEL_STUDIO_BASE_DATA_DIR": str(self.directory / "label-studio"),
@@ -130,12 +134,14 @@ class LocalStack:
             "SENTRY_DSN": "",
             "FRONTEND_SENTRY_DSN": "",
             "DJANGO_DB": "sqlite",
+            **extra,
         }
         data, program = self.directory / "label-studio", find_label_studio()
         data.mkdir(parents=True, exist_ok=True)
         tables = Path(program).parents[1] / "migrated.sqlite3"  # made by `make install`: it saves a minute
-        if tables.exists():
-            shutil.copyfile(tables, data / "label_studio.sqlite3")
+        own = data / "label_studio.sqlite3"
+        if tables.exists() and not own.exists():
+            shutil.copyfile(tables, own)
         port = str(self.label_studio_port)
         command = [program, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", port]
         self._spawn("label-studio", command, environment)
@@ -157,8 +163,12 @@ class LocalStack:
     def start_worker(self, name: str = "work", **extra: str) -> None:
         """`mgral work`; ready once Redis knows the worker."""
         before = _workers(self.redis_url)
-        self._spawn(name, [sys.executable, "-m", "backend.cli", "work"], self.environment(**extra))
+        self.begin_worker(name, **extra)
         self._until(name, 90, lambda: bool(_workers(self.redis_url) - before))
+
+    def begin_worker(self, name: str, **extra: str) -> None:
+        """The same without waiting for it."""
+        self._spawn(name, [sys.executable, "-m", "backend.cli", "work"], self.environment(**extra))
 
     def stop(self, name: str, *, kill: bool = False) -> None:
         """End one process and what it started: politely, or with SIGKILL."""

@@ -9,10 +9,12 @@ from typing import Any, get_args
 
 import click
 
+from agent.costs import SECONDS_A_BOX, SECONDS_AN_IMAGE, LabelingCosts
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.protocols import PROTOCOLS, Base
+from model.data.dataset import Dataset
 
-DIRECTORY = "COCO (annotations.json and images/), YOLO (data.yaml) or VOC (VOC2007/...) directory."
+DIRECTORY = "COCO, YOLO or Pascal VOC as a directory, as tools export it."
 
 
 def _numbers(text: str, option: str) -> tuple[int, ...]:
@@ -20,6 +22,17 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise click.ClickException(f"{option} {text!r}: give whole numbers, as in 0,1,2") from None
+
+
+def _opened(data: str) -> Dataset:
+    """The data set at a path; what it holds, and what was mended or left out of it, is said. Raises ValueError."""
+    from model.data.directories import open_directory
+
+    dataset = open_directory(data)
+    click.echo(f"{data}: {dataset}", err=True)
+    for note in dataset.notes:
+        click.echo(f"note: {note}", err=True)
+    return dataset
 
 
 @click.command()
@@ -65,6 +78,13 @@ def _numbers(text: str, option: str) -> tuple[int, ...]:
 @click.option(
     "--through-label-studio", is_flag=True, help="Let annotators label in a real Label Studio; implies --base serving."
 )
+@click.option(
+    "--seconds-an-image",
+    default=SECONDS_AN_IMAGE,
+    show_default=True,
+    help="What labeling is taken to cost, for the curves by minutes and for mgral-minutes.",
+)
+@click.option("--seconds-a-box", default=SECONDS_A_BOX, show_default=True, help="The same for each box.")
 @click.option("--workers", type=int, help="Trainings at a time.  [default: one a core]")
 def simulate(
     data: str,
@@ -86,6 +106,8 @@ def simulate(
     first_steps: int | None,
     base: Base | None,
     through_label_studio: bool,
+    seconds_an_image: float,
+    seconds_a_box: float,
     workers: int | None,
 ) -> None:
     """Compare strategies on a labeled data set: how fast does mAP rise with labels?
@@ -101,7 +123,6 @@ def simulate(
     from agent.simulation.config import SimulationConfig
     from agent.simulation.grid import simulate as run
     from backend.commands.simulation_view import View, verdict
-    from model.data.directories import open_directory
     from model.detectors.base import FitConfig
 
     named = PROTOCOLS[protocol] if protocol else None
@@ -111,7 +132,7 @@ def simulate(
 
     begun: Base = "serving" if through_label_studio else base or ("start" if named else "newest")
     try:
-        pool, evaluation = open_directory(data).pool_and_evaluation()
+        pool, evaluation = _opened(data).pool_and_evaluation()
         first = chosen(initial, "initial", max(1, len(pool) // 20))
         config = SimulationConfig(
             strategies=tuple(strategies.split(",")),
@@ -130,6 +151,7 @@ def simulate(
             base=begun,
             plan=PlanConfig(hindsight=hindsight, training=SurrogateConfig(steps=variant_steps)),
             seconds=time_budget,
+            costs=LabelingCosts(seconds_an_image, seconds_a_box),
         )
         if named and len(pool) != named.pool:
             click.echo(
@@ -186,12 +208,11 @@ def fidelity(
 
     from agent.inner_loop.planning import PlanConfig
     from agent.simulation import fidelity as measuring
-    from model.data.directories import open_directory
     from model.detectors.base import FitConfig
     from model.detectors.open import open_detector
 
     try:
-        pool, evaluation = open_directory(data).pool_and_evaluation()
+        pool, evaluation = _opened(data).pool_and_evaluation()
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from error
     if len(pool) < initial + batch:

@@ -144,7 +144,7 @@ def as_tasks(annotator: Annotator, config: LabelConfig) -> Dataset:
     for task, image in sorted(annotator.by_task.items()):
         xyxy, classes = boxes(annotator.result(task), config, image.size)
         images.append(LabeledImage(task, image.path, image.size, xyxy, classes))
-    return Dataset(tuple(images), annotator.truth.names)
+    return Dataset(tuple(images), annotator.truth.names, annotator.truth.notes)
 
 
 def _label(

@@ -92,9 +92,13 @@ def verdict(summary: dict[str, Any]) -> str:
     for name, about in summary["strategies"].items():
         line = f"{name}: final mAP {about['map'][-1]:.3f}"
         if "area_over_random" in about:
-            low, high = about["area_over_random_interval"]
-            needed = about["labels_for_final_of_random"]
-            line += f", area {about['area_over_random']:.3f} of random's [{low}, {high}], "
+            over = about["area_over_random"]
+            low, high = ("no bound" if bound is None else bound for bound in about["area_over_random_interval"])
+            needed = about.get("labels_for_final_of_random")
+            if over is None:
+                lines.append(f"{line}; random found nothing (its area is 0), so there is nothing to compare with")
+                continue
+            line += f", area {over:.3f} of random's [{low}, {high}], "
             line += "does not reach random's final mAP" if needed is None else f"{needed:.0%} of random's labels"
         lines.append(line)
     return "\n".join(lines)

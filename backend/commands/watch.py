@@ -10,13 +10,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rq import Queue
-from rq.job import Job, JobStatus
+from rq.job import Job
 
-from backend.queue.enqueue import ACTIVE, Jobs
+from backend.queue.enqueue import Jobs
+from backend.queue.job import Json, MgralJob
 from backend.queue.progress import describe
 
 RECENT = 20  # ended jobs in a listing
-ORDER = [JobStatus.STARTED, JobStatus.QUEUED, JobStatus.SCHEDULED]
+ORDER = ["started", "queued", "scheduled"]
 ENDED = {"finished", "failed", "stopped", "canceled", "gone"}
 
 
@@ -71,17 +72,22 @@ def fault(job: Job, now: dict[str, Any]) -> str | None:
 
 
 def listing(jobs: Jobs, project: int | None) -> list[dict[str, Any]]:
-    """What runs, what waits and the RECENT that ended last, as `describe` tells it; of one project or of all."""
-    ids = [name for queue in (jobs.queue, jobs.low) for name in _ids(queue)]
-    fetched = Job.fetch_many(dict.fromkeys(ids), connection=jobs.connection)
-    jobs_by_id = {job.id: job for job in fetched if job is not None}
-    projects = {job.meta["project"] for job in jobs_by_id.values() if "project" in job.meta}
-    for number in projects:  # variants that a training runs itself are in no registry
-        jobs_by_id |= {job.id: job for job in jobs.variants(number)}
-    listed = [job for job in jobs_by_id.values() if "kind" in job.meta and project in (None, job.meta["project"])]
-    active = [job for job in listed if job.get_status(refresh=False) in ACTIVE]
-    ended = sorted((job for job in listed if job.get_status(refresh=False) not in ACTIVE), key=_last_seen, reverse=True)
-    return [describe(job) for job in [*sorted(active, key=_place), *ended[:RECENT]]]
+    """What runs, what waits and the RECENT that ended last, as `describe` tells it; of one project or of all.
+
+    The head of a cycle stands for the cycle; the jobs that the cycle consists of are listed too.
+    """
+    ids = [name for queue in jobs.queues for name in _ids(queue)]
+    fetched = MgralJob.fetch_many(dict.fromkeys(ids), connection=jobs.connection, serializer=Json)
+    heads = {job.meta["head"] for job in fetched if job is not None and "head" in job.meta} - set(ids)
+    fetched += MgralJob.fetch_many(heads, connection=jobs.connection, serializer=Json)
+    listed = [
+        job for job in fetched if job is not None and "kind" in job.meta and project in (None, job.meta["project"])
+    ]
+    rows = {job: describe(job) for job in listed}
+    active = [job for job in listed if rows[job]["status"] not in ENDED]
+    ended = sorted((job for job in listed if rows[job]["status"] in ENDED), key=_last_seen, reverse=True)
+    active.sort(key=lambda job: _place(job, rows[job]["status"]))
+    return [rows[job] for job in [*active, *ended[:RECENT]]]
 
 
 def table(rows: Iterable[dict[str, Any]]) -> Table:
@@ -98,16 +104,17 @@ def table(rows: Iterable[dict[str, Any]]) -> Table:
 
 def _ids(queue: Queue) -> Sequence[str]:
     started = queue.started_job_registry.get_job_ids(cleanup=False)
-    scheduled = queue.scheduled_job_registry.get_job_ids(cleanup=False)
+    waiting = (queue.scheduled_job_registry, queue.deferred_job_registry, queue.ready_job_registry)
+    later = [name for registry in waiting for name in registry.get_job_ids(cleanup=False)]
     ended = (queue.finished_job_registry, queue.failed_job_registry, queue.canceled_job_registry)
     newest = [name for registry in ended for name in registry.get_job_ids(-RECENT, -1, cleanup=False)]
-    return [*started, *queue.job_ids, *scheduled, *newest]
+    return [*started, *queue.job_ids, *later, *newest]
 
 
-def _place(job: Job) -> tuple:
-    status = job.get_status(refresh=False)
+def _place(job: Job, status: str) -> tuple:
+    """A project's cycle first, what it consists of below it, what runs before what waits."""
     place = ORDER.index(status) if status in ORDER else len(ORDER)
-    return job.meta["project"], place, job.created_at, job.meta.get("index", -1)
+    return job.meta["project"], "head" in job.meta, place, job.created_at, job.meta.get("index", -1)
 
 
 def _last_seen(job: Job) -> float:

@@ -1,12 +1,28 @@
-"""The jobs that a worker runs. Each is safe to run again after a crash.
+"""What the workers run, one file a job. RQ knows each by its name here, as in "backend.jobs.train"."""
 
-Redis knows them by these names, `backend.jobs.train` and so on: they are a contract between versions.
-"""
+from __future__ import annotations
 
+from backend.jobs.looking_back import hindsight
+from backend.jobs.planning import plan
 from backend.jobs.prediction import predict
+from backend.jobs.publication import clean_up, publish
 from backend.jobs.ranking import rank
 from backend.jobs.reconciliation import reconcile
+from backend.jobs.scanning import scan
+from backend.jobs.surveying import survey
 from backend.jobs.training import train
 from backend.jobs.variants import variant
 
-__all__ = ["predict", "rank", "reconcile", "train", "variant"]
+__all__ = [
+    "clean_up",
+    "hindsight",
+    "plan",
+    "predict",
+    "publish",
+    "rank",
+    "reconcile",
+    "scan",
+    "survey",
+    "train",
+    "variant",
+]

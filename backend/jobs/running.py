@@ -1,93 +1,134 @@
-"""How a job runs: alone on its project, telling how far it is, and failing with one line for people."""
+"""How a job runs: it tells how far it is, is tried again after faults that pass, and fails with one line for people."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
 
 import redis
-from rq import get_current_job
+from rq import Retry, get_current_job
+from rq.job import Job
 
+from backend import counters
 from backend.label_studio.client import StudioAway, StudioError
 from backend.label_studio.labels import LabelConfigError
 from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
-from backend.queue.progress import Progress
-from backend.queue.repeat import every
+from backend.queue.figures import Figures
+from backend.queue.graph import MAY_FAIL, CycleCancelledError
+from backend.queue.progress import HandedBackError, LostError, Progress
 from backend.settings import get_settings
+from model import disk
+from model.artefacts import ArtefactsAway
+from model.progress import Cancelled
+from model.versions import VersionError
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+Part = Callable[Concatenate[ProjectWork, P], dict | Retry]
+Function = Callable[Concatenate[int, P], dict | Retry]
+
 STAGES: dict[str, dict[str, float]] = {
-    "train": {
-        "fetch": 3,
-        "train": 32,
-        "evaluate": 2,
-        "evaluate the serving model": 1,
-        "scan": 8,
-        "hindsight": 8,
-        "controls": 8,
-        "variants": 26,
-        "rank": 8,
-        "import": 4,
-    },
-    "rank": {"fetch": 5, "scan": 70, "rank": 5, "import": 20},
+    "train": {"fetch": 3, "train": 32, "evaluate": 2, "evaluate the serving model": 2},
+    "hindsight": {"hindsight": 1},
+    "survey": {"fetch": 1},
+    "scan": {"scan": 1},
+    "plan": {"hindsight": 1},
+    "variant": {"variant": 1},
+    "rank": {"rank": 1},
+    "publish": {"import": 1},
+    "clean_up": {"clean up": 1},
     "predict": {"fetch": 5, "scan": 70, "rank": 5, "import": 20},
 }
-RENEW_SECONDS = 8  # of the project's lock
+PAUSES = [10, 30, 120, 600, 1800, 3600, 7200, *[14400] * 18]
+"""Seconds before each new try after a fault that passes by itself: three days in all. An upgrade of Label Studio, or a
+night without anybody who restarts it, loses no job."""
+FOREVER = 10**6  # tries; RQ counts those of a job that was handed back too
+TRANSIENT = (StudioAway, ArtefactsAway, redis.ConnectionError, redis.TimeoutError)
+PERMANENT = (StudioError, LabelConfigError, VersionError, ValueError, ArithmeticError, OSError)
 
 
 class JobError(RuntimeError):
     """A job that cannot succeed as things stand; one line for people."""
 
 
-@contextmanager
-def running(kind: str, project: int) -> Iterator[ProjectWork]:
-    """Alone on its project, with progress; a transient fault is tried again, any other fails with one line."""
-    settings = get_settings()
-    jobs = Jobs(settings)
-    job = get_current_job()
-    progress = Progress(job, STAGES[kind])
+def runs(part: str) -> Callable[[Part[P]], Function[P]]:
+    """Make an RQ job of a function that does one part of a project's work.
+
+    The job is called with the project's number in the place of the ProjectWork. A fault that passes by itself, and a
+    worker that is told to stop, give a `Retry`, which RQ takes as the wish to be called again.
+    """
+
+    def decorate(
+        do: Callable[Concatenate[ProjectWork, P], dict | Retry],
+    ) -> Callable[Concatenate[int, P], dict | Retry]:
+        @wraps(do)
+        def job(project: int, /, *args: P.args, **kwargs: P.kwargs) -> dict | Retry:
+            settings = get_settings()
+            jobs, current = Jobs(settings), get_current_job()
+            work = ProjectWork(project, settings, jobs, Progress(current, STAGES[part]))
+            return _run(part, work, current, lambda: do(work, *args, **kwargs))
+
+        return job
+
+    return decorate
+
+
+def _run(part: str, work: ProjectWork, job: Job | None, do: Callable[[], dict | Retry]) -> dict | Retry:
+    progress = work.progress
     try:
-        with _alone(jobs, project, progress):
-            yield ProjectWork(project, settings, jobs, progress)
-            progress.finish()
-    except (StudioAway, redis.ConnectionError) as error:
-        left = job.retries_left if job is not None else 0
-        progress.fail(f"{error}" + (f" (trying again, {left} tries left)" if left else ""))
-        raise
-    except (JobError, StudioError, LabelConfigError, ValueError, ArithmeticError, OSError) as error:
-        if job is not None:
-            job.retries_left = 0  # it would fail the same way
-        progress.fail(str(error))
-        raise JobError(str(error)) from error
+        with disk.told(work.places):
+            result = do()
+        progress.finish()
+    except HandedBackError as error:
+        progress.say(f"{part}: handed back, because {error}; it goes on with what it reached")
+        return Retry(max=FOREVER, interval=0, enqueue_at_front=True)
+    except LostError as error:
+        log.warning("%s", error)
+        os._exit(os.EX_OK)  # whatever RQ would note now belongs to another worker's try
+    except TRANSIENT as error:
+        return _again(part, work, job, error)
+    except (CycleCancelledError, Cancelled) as error:
+        return _failed(part, work, job, str(error), error)
+    except (JobError, *PERMANENT) as error:
+        return _failed(part, work, job, str(error), error)
     except Exception as error:
-        if job is not None:
-            job.retries_left = 0
-        progress.fail(f"unexpected {type(error).__name__}: {error}; the worker's log has the traceback")
-        raise
-
-
-@contextmanager
-def _alone(jobs: Jobs, project: int, progress: Progress) -> Iterator[None]:
-    """Hold the project's lock, renewed by a thread, so that a dead worker frees it within half a minute."""
-    lock = jobs.exclusive(project)
-    if not lock.acquire(blocking=False):
-        progress.say(f"waiting for another job of project {project}")
-        lock.acquire()
-
-    def renew() -> None:
-        try:
-            lock.reacquire()
-        except redis.RedisError as error:
-            log.warning("the lock of project %d was not renewed: %s", project, error)
-
-    try:
-        with every(RENEW_SECONDS, renew):
-            yield
+        line = f"unexpected {type(error).__name__}: {error}; the worker's log has the traceback"
+        log.exception("%s of project %d", part, work.project)
+        return _failed(part, work, job, line, error)
     finally:
-        try:
-            lock.release()
-        except redis.RedisError as error:
-            log.warning("the lock of project %d was lost: %s", project, error)
+        Figures(work.jobs.connection, work.settings.queue_name).images(counters.take_images())
+    if part == "publish":
+        work.end_cycle()
+    return result
+
+
+def _again(part: str, work: ProjectWork, job: Job | None, error: Exception) -> Retry:
+    """The wish to be called again after a pause that grows; after three days the job fails."""
+    tries = 1 if job is None else job.meta.get("tries", 0) + 1
+    if job is None or tries > len(PAUSES):
+        _failed(part, work, job, f"{error} (given up after {tries} tries)", error)
+    assert job is not None
+    pause = PAUSES[tries - 1]
+    job.meta |= {"tries": tries, "pause": pause}
+    work.progress.fail(f"{error} (trying again in {_time(pause)}, {len(PAUSES) - tries} tries left)")
+    return Retry(max=FOREVER, interval=pause)
+
+
+def _failed(part: str, work: ProjectWork, job: Job | None, line: str, error: Exception) -> Any:
+    if job is not None:
+        job.retries_left = 0  # it would fail the same way
+    work.progress.fail(line)
+    if part not in MAY_FAIL and part != "predict":
+        work.end_cycle()
+    raise JobError(line) from error
+
+
+def _time(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from agent.inner_loop.plan import has_result, run_variant
-from backend.jobs.fanout import run_claimed
-from backend.queue.enqueue import Jobs
-from backend.settings import get_settings
+from backend.jobs.running import runs
+from backend.project.work import ProjectWork
 
 
-def variant(project: int, folder: str, index: int) -> str:  # noqa: ARG001  the project is for people
-    """Train one variant of a project's cycle, unless it is done or the cycle is over."""
-    path = Path(folder)
-    return run_claimed(Jobs(get_settings()), path, index, run_variant, partial(has_result, path))
+@runs("variant")
+def variant(work: ProjectWork, cycle: str, index: int) -> dict:
+    """Train one variant of a cycle, unless its result is there. The order does without one that fails."""
+    folder = work.folder(cycle)
+    local = folder.pull()
+    work.progress("variant", 0, 1)
+    if not has_result(local, index):
+        run_variant(local, index, partial(work.progress, "variant"))
+        folder.push("results")
+    return {}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import requests
 from label_studio_sdk import LabelStudio
@@ -19,14 +21,21 @@ from label_studio_sdk.core.api_error import ApiError
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from backend.label_studio.addresses import Addresses, names
 from backend.settings import Settings
+from model.data.undecodable import is_page, title
 from model.progress import Report, silent
 
 log = logging.getLogger(__name__)
 
 PAGE = 500
-IMPORT_BATCH = 2000  # smaller batches are several times slower
+LISTINGS = 3  # times in a row that a page may lack what its own `total` promises
+IMPORT_BATCH = 10_000  # predictions: after each batch Label Studio counts those of all tasks of the project anew
+IMPORT_BYTES = 40_000_000  # of a batch, about: Label Studio takes 250 MB by default, and holds several times as many
 CONNECT_SECONDS, READ_SECONDS = 5, 300
+TOKEN = "/api/token/refresh/"
+AWAY = (429, 502, 503, 504)  # answers of a server that is overloaded or starting, whatever was asked
+LONGEST_WAIT = 5  # seconds, of those that a server may ask for; more is left to the job, which is tried again later
 ORDERED = "Uncertainty sampling"  # serves tasks by ascending prediction score, in Community too
 
 
@@ -38,6 +47,18 @@ class StudioAway(StudioError):
     """Label Studio cannot be reached or is failing: worth trying again."""
 
 
+class _MissingError(StudioError):
+    """What was asked for does not exist."""
+
+
+def token_refused(url: str) -> StudioError:
+    """The error for an answer 401."""
+    return StudioError(
+        f"{url} refused the token (401): use a personal access token, or enable legacy tokens "
+        "(LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true at its first start)"
+    )
+
+
 @dataclass(frozen=True)
 class Task:
     """A task: its id, its data, and its annotations where they were asked for."""
@@ -47,35 +68,68 @@ class Task:
     annotations: tuple[dict, ...] = ()
 
 
+class Stored(NamedTuple):
+    """A prediction that Label Studio holds: its id, its task's, its score, and how many regions it has."""
+
+    id: int
+    task: int
+    score: float
+    regions: int
+
+
 class Studio:
     """One Label Studio, reached as one user."""
 
-    def __init__(self, url: str, api_key: str) -> None:
-        if not api_key:
+    def __init__(self, url: str, api_key: str, public: Iterable[str] = ()) -> None:
+        """`url`: where it answers, seen from here; `public`: other addresses of it."""
+        key = api_key.strip()
+        if not key:
             raise StudioError(
                 "LABEL_STUDIO_API_KEY is not set: create a token in Label Studio (Account & Settings) and set it"
             )
-        self.url = url
-        try:
-            self._tokens = LabelStudio(base_url=url, api_key=api_key)._client_wrapper
+        if not re.fullmatch("[!-~]+", key):
+            raise StudioError("LABEL_STUDIO_API_KEY holds blanks or letters that no token has; copy the token again")
+        self.url, self._key = url.rstrip("/"), key
+        self.addresses = Addresses(self.url, tuple(public))
+        try:  # without the last / the SDK asks for access tokens at the root of the host
+            self._tokens = LabelStudio(base_url=f"{self.url}/", api_key=key)._client_wrapper
         except ApiError as error:
             raise StudioError(f"LABEL_STUDIO_API_KEY is no valid token: {error.body}") from error
         self.session = requests.Session()
-        patient = Retry(total=3, backoff_factor=0.5, status_forcelist=(502, 503, 504), allowed_methods={"GET"})
+        patient = Retry(
+            total=3,
+            backoff_factor=0.5,
+            status_forcelist=AWAY,
+            allowed_methods={"GET"},
+            raise_on_status=False,
+            retry_after_max=LONGEST_WAIT,
+        )
         for scheme in ("http://", "https://"):
             self.session.mount(scheme, HTTPAdapter(max_retries=patient, pool_maxsize=16))
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Studio:
         """The Label Studio that the settings name."""
-        return cls(settings.label_studio_url, settings.label_studio_api_key)
+        return cls(settings.label_studio_url, settings.label_studio_api_key, names(settings.label_studio_public_url))
+
+    @classmethod
+    def shared(cls, settings: Settings) -> Studio:
+        """The same, made once in a process, for all of its threads: the SDK reads all certificates for each one, 60 ms
+        of the processor, and each exchanges a personal access token anew."""
+        return _shared(
+            settings.label_studio_url, settings.label_studio_api_key, names(settings.label_studio_public_url)
+        )
 
     def authorization(self) -> dict[str, str]:
         """The header for Label Studio's own address; a personal access token is exchanged every five minutes."""
         try:
             return {"Authorization": self._tokens.get_headers()["Authorization"]}
         except ApiError as error:
-            raise StudioError(f"the token is refused by {self.url}: {error.body}; create a new one") from error
+            if error.status_code in (400, 401, 403):
+                raise StudioError(f"the token is refused by {self.url}: {error.body}; create a new one") from error
+            raise self._failed("POST", TOKEN, error.status_code or 0, json.dumps(error.body).encode()) from error
+        except ValueError:  # no JSON, which the SDK expects even of a proxy's 502
+            raise self._no_token() from None
         except Exception as error:  # the SDK's transport has its own exceptions for an unreachable host
             raise StudioAway(f"Label Studio at {self.url} does not answer: {error}") from error
 
@@ -87,20 +141,54 @@ class Studio:
                 method, self.url + path, headers=self.authorization(), timeout=timeout, **kwargs
             )
         except requests.RequestException as error:
+            if isinstance(error, ValueError):  # an address or a header that cannot be sent
+                raise StudioError(f"LABEL_STUDIO_URL {self.url!r} cannot be asked: {error}") from error
             raise StudioAway(
                 f"Label Studio at {self.url} does not answer ({type(error).__name__}); is it up, and is "
                 "LABEL_STUDIO_URL its address as seen from here?"
             ) from error
-        if reply.status_code >= 500 or reply.status_code == 429:
-            raise StudioAway(f"{method} {path}: Label Studio answered {reply.status_code}: {reply.text[:200]}")
-        if reply.status_code == 401:
-            raise StudioError(
-                f"{self.url} refused the token (401): use a personal access token, or enable legacy tokens "
-                "(LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true at its first start)"
-            )
         if not reply.ok:
-            raise StudioError(f"{method} {path}: Label Studio answered {reply.status_code}: {reply.text[:400]}")
-        return reply.json() if reply.content else None
+            raise self._failed(method, path, reply.status_code, reply.content)
+        if not reply.content:
+            return None
+        try:
+            return reply.json()
+        except requests.JSONDecodeError as error:
+            raise StudioError(f"{method} {path}: {self._no_json(reply.content)}") from error
+
+    def _failed(self, method: str, path: str, status: int, body: bytes) -> StudioError:
+        """The error for an answer that is none of success."""
+        page = is_page(body)
+        said = f"a web page titled {title(body)!r}" if page else body[:400].decode("utf-8", "replace")
+        if status >= 500 or status == 429:
+            return StudioAway(f"{method} {path}: Label Studio answered {status}: {said}")
+        if status == 401 and not page:
+            return token_refused(self.url)
+        if page:
+            return StudioError(f"{method} {path}: {status}, {self._no_json(body)}")
+        kind = _MissingError if status == 404 else StudioError
+        return kind(f"{method} {path}: Label Studio answered {status}: {said}")
+
+    def _no_token(self) -> StudioError:
+        """The error where a personal access token was not exchanged, by asking once more and looking at the answer."""
+        try:
+            reply = self.session.post(self.url + TOKEN, json={"refresh": self._key}, timeout=CONNECT_SECONDS)
+        except requests.RequestException as error:
+            return StudioAway(f"Label Studio at {self.url} does not answer ({type(error).__name__})")
+        if not reply.ok:
+            return self._failed("POST", TOKEN, reply.status_code, reply.content)
+        if is_page(reply.content) or not reply.content.lstrip().startswith(b"{"):
+            return StudioError(f"POST {TOKEN}: {self._no_json(reply.content)}")
+        return StudioAway(f"Label Studio at {self.url} did not exchange the token; trying again may help")
+
+    def _no_json(self, body: bytes) -> str:
+        """What is wrong where something other than Label Studio's API answered."""
+        name = title(body)
+        what = f"a web page{f' titled {name!r}' if name else ''}" if is_page(body) else f"no JSON but {body[:60]!r}"
+        return (
+            f"{self.url} answered with {what}: is LABEL_STUDIO_URL Label Studio's own address, with the path below "
+            "which it is served, and no login or proxy before it?"
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -108,46 +196,72 @@ class Studio:
         """The project with its label config and counters. Raises StudioError naming it when it does not exist."""
         try:
             return self.call("GET", f"/api/projects/{project}/")
-        except StudioError as error:
-            if " 404" in str(error):
-                raise StudioError(f"there is no project {project} that this token may see at {self.url}") from error
-            raise
+        except _MissingError as error:
+            raise StudioError(f"there is no project {project} that this token may see at {self.url}") from error
 
-    def tasks(self, project: int, **filters: Any) -> Iterator[Task]:
-        """Every task's id and data, a page at a time."""
-        for row in self._pages(project, include="id,data", **filters):
-            yield Task(row["id"], row["data"])
+    def tasks(self, project: int) -> Iterator[Task]:
+        """Every task's id and data, by rising id, a page at a time."""
+        for row in self._pages(project, include="id,data"):
+            yield _task(row)
 
     def annotated(self, project: int) -> Iterator[Task]:
         """Tasks that hold an annotation, with all of them (`include` would leave only their ids)."""
-        some = {"filter": "filter:tasks:total_annotations", "operator": "greater", "type": "Number", "value": 0}
-        for row in self._pages(project, fields="all", query=_query(some)):
-            yield Task(row["id"], row["data"], tuple(row.get("annotations") or ()))
+        for row in self._pages(project, _rule("total_annotations", "greater", 0), fields="all"):
+            yield _task(row)
 
     def without_prediction(self, project: int, model_version: str) -> Iterator[Task]:
         """Tasks that hold no prediction of this model version."""
-        rule = {
-            "filter": "filter:tasks:predictions_model_versions",
-            "operator": "not_contains",
-            "type": "List",
-            "value": model_version,
-        }
-        yield from self.tasks(project, query=_query(rule))
+        for row in self._pages(project, _unpredicted(model_version), include="id,data"):
+            yield _task(row)
+
+    def count_without_prediction(self, project: int, model_version: str) -> int:
+        """How many tasks that are."""
+        return int(self._page(project, [_unpredicted(model_version)], 1, include="id")["total"])
+
+    def predictions(self, project: int, model_version: str) -> Iterator[Stored]:
+        """The predictions of a model version, by their tasks' rising id; a task may hold two by mistake."""
+        rule = _rule("predictions_model_versions", "contains", [model_version])
+        for row in self._pages(project, rule, fields="all", include="id,predictions"):
+            for held in row["predictions"]:
+                if held["model_version"] == model_version:  # the rule finds longer names too
+                    yield Stored(held["id"], row["id"], held["score"], len(held["result"]))
 
     def model_versions(self, project: int) -> dict[str, int]:
         """Model version -> number of predictions stored under it."""
         return self.call("GET", f"/api/projects/{project}/model-versions/")
 
-    def _pages(self, project: int, **params: Any) -> Iterator[dict]:
-        page = 1
+    def _pages(self, project: int, *rules: dict[str, Any], **params: Any) -> Iterator[dict]:
+        """Every row once, by rising id. A page is asked for as "ids greater than the last one", because numbered pages
+        shift while people annotate; and its own `total` says whether it was the last, because a server may cap pages.
+
+        Raises StudioAway where a page lacks what its `total` promises, several times in a row.
+        """
+        last, missed = 0, 0
         while True:
-            answer = self.call(
-                "GET", "/api/tasks", params={"project": project, "page": page, "page_size": PAGE, **params}
-            )
-            yield from answer["tasks"]
-            if len(answer["tasks"]) < PAGE or page * PAGE >= answer["total"]:
+            answer = self._page(project, [*rules, _rule("id", "greater", last)], PAGE, **params)
+            before = last
+            for row in answer["tasks"]:
+                if row["id"] > last:
+                    last = row["id"]
+                    yield row
+            if len(answer["tasks"]) >= answer["total"]:
                 return
-            page += 1
+            missed = missed + 1 if last == before else 0
+            if missed == LISTINGS:
+                raise StudioAway(
+                    f"project {project}: Label Studio says that {answer['total']} tasks follow task {last}, but lists "
+                    f"none of them, {LISTINGS} times; try again later"
+                )
+
+    def _page(self, project: int, rules: list[dict[str, Any]], size: int, **params: Any) -> dict[str, Any]:
+        """The first tasks by id that fit the rules, and under `total` how many do.
+
+        Their data as they were imported, as /predict gets them: `resolve_uri` would put addresses of Label Studio's own
+        in the place of those of cloud storage, some of them new ones at each listing.
+        """
+        query = json.dumps({"filters": {"conjunction": "and", "items": rules}})
+        asked = {"project": project, "page": 1, "page_size": size, "query": query, "resolve_uri": "false"}
+        return self.call("GET", "/api/tasks", params=asked | params)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -159,8 +273,9 @@ class Studio:
         Label Studio drops items it dislikes without a word, and refuses a whole batch for one deleted task: the count
         is checked, and a batch with deleted tasks is sent again without them.
         """
-        items, stored, deleted = iter(predictions), 0, []
-        while batch := list(islice(items, IMPORT_BATCH)):
+        stored, deleted = 0, []
+        for sent in _batches(predictions):
+            batch = sent
             try:
                 created = self._import(project, batch)
             except StudioAway:
@@ -184,7 +299,10 @@ class Studio:
         return stored, deleted
 
     def delete_predictions(self, project: int, model_version: str) -> int:
-        """Delete the predictions of one model version; returns how many there were. Slow: about 10,000 in a minute."""
+        """Delete the predictions of one model version; returns how many there were.
+
+        Slow, 25 ms each, and done as a whole: a proxy may give up (StudioAway) while Label Studio goes on.
+        """
         answer = self.call(
             "DELETE",
             f"/api/projects/{project}/model-versions/",
@@ -192,6 +310,11 @@ class Studio:
             timeout=(CONNECT_SECONDS, 3600),
         )
         return int(answer.get("deleted_predictions", 0))
+
+    def delete_prediction(self, prediction: int) -> None:
+        """Delete one, by its own id; it may be gone already."""
+        with suppress(_MissingError):
+            self.call("DELETE", f"/api/predictions/{prediction}/")
 
     def switch(self, project: int, model_version: str) -> None:
         """Show the boxes of this model version and serve tasks in its order: one request, so both change at once."""
@@ -204,5 +327,40 @@ class Studio:
         return {task.id for task in self.tasks(project)}
 
 
-def _query(rule: dict[str, Any]) -> str:
-    return json.dumps({"filters": {"conjunction": "and", "items": [rule]}})
+@lru_cache(maxsize=1)
+def _shared(url: str, api_key: str, public: tuple[str, ...]) -> Studio:
+    return Studio(url, api_key, public)
+
+
+def _task(row: dict[str, Any]) -> Task:
+    """A task of a list; where its data or annotations are of another shape, it has none."""
+    data, annotations = row.get("data"), row.get("annotations")
+    return Task(
+        row["id"],
+        data if isinstance(data, dict) else {},
+        tuple(annotations) if isinstance(annotations, list) else (),
+    )
+
+
+def _batches(items: Iterable[dict]) -> Iterator[list[dict]]:
+    """Items in lists of at most IMPORT_BATCH, and of about IMPORT_BYTES as JSON."""
+    batch: list[dict] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(json.dumps(item))
+        if len(batch) >= IMPORT_BATCH or size >= IMPORT_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _unpredicted(model_version: str) -> dict[str, Any]:
+    return _rule("predictions_model_versions", "not_contains", [model_version])
+
+
+def _rule(column: str, operator: str, value: float | list[str]) -> dict[str, Any]:
+    """A filter of the Data Manager. Of a text where it expects a list it would take every letter for a value."""
+    kind = "List" if isinstance(value, list) else "Number"
+    return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

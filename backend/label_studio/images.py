@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-import base64
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from urllib.parse import urljoin, urlparse
+from typing import Any
 
 import diskcache
 import numpy as np
-import requests
 
-from backend.label_studio.client import Studio, StudioAway, StudioError, Task
-from model.data.images import ImageError, load_image
+from backend import counters
+from backend.label_studio.addresses import is_data, shortened
+from backend.label_studio.client import Studio, StudioError, Task
+from backend.label_studio.downloads import Downloads, Limits
+from model.data.images import ImageError, load_image, pixels_of
 
 log = logging.getLogger(__name__)
 
-CLOUD = ("s3:", "gs:", "azure-blob:")
-MAX_BYTES = 200_000_000  # one image; more is a mistake or an attack
-DOWNLOADS = 8  # at once
-ATTEMPTS = 3
+DOWNLOADS, DECODERS = 8, 4  # at once
+AHEAD = 48_000_000  # pixels that are decoded and wait, or one picture that has more
 
 
 class Pictures:
     """Reads the image of a task, from the cache where it was read before."""
 
-    def __init__(self, studio: Studio, cache_dir: Path, cache_gb: float) -> None:
-        self.studio = studio
+    def __init__(
+        self,
+        studio: Studio,
+        cache_dir: Path,
+        cache_gb: float,
+        limits: Limits = Limits(),  # noqa: B008  frozen
+        note: Callable[[Task, str], None] = lambda *_: None,
+    ) -> None:
+        """`note`: told of what `stream` leaves out, and why."""
+        self.studio, self.note = studio, note
+        self.downloads = Downloads(studio, limits)
         self.cache = diskcache.Cache(
             str(cache_dir), size_limit=int(cache_gb * 2**30), eviction_policy="least-recently-used"
         )
@@ -37,20 +47,28 @@ class Pictures:
     def reference(self, task: Task, key: str) -> str:
         """What the task's data says of its image. Raises ImageError naming the task and the keys it has."""
         value = task.data.get(key)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value.strip() or not _is_text(value):
+            found = "nothing" if value is None or value == "" else f"a {type(value).__name__}, {str(value)[:60]!r}"
             raise ImageError(
-                f"task {task.id} has no image: its data holds no text under {key!r} (it has {sorted(task.data)}); "
-                f"import the task again with {key!r}"
+                f"task {task.id} has no image: its data holds {found} under {key!r}, not an address (it has "
+                f"{sorted(task.data)}); import the task again with {key!r}"
             )
         return value
 
     def read(self, task: Task, key: str) -> bytes:
         """The encoded image. Raises ImageError (this image) or StudioAway (nothing can be read now)."""
         reference = self.reference(task, key)
+        if is_data(reference):
+            return self.downloads.fetch(reference, task.id)
         entry = f"{self.studio.url} {reference}"
         data = self.cache.get(entry)
         if data is None:
-            data = self._download(task, reference)
+            try:
+                data = self.downloads.fetch(reference, task.id)
+            except (ImageError, StudioError):
+                counters.image("failed")
+                raise
+            counters.image("fetched")
             self.cache.set(entry, data)
         return data
 
@@ -59,91 +77,66 @@ class Pictures:
         data = self.read(task, key)
         reference = self.reference(task, key)
         try:
-            return load_image(data, f"{reference} of task {task.id}")
+            return load_image(data, f"{shortened(reference)} of task {task.id}")
         except ImageError:
+            counters.image("unreadable")
             self.cache.delete(f"{self.studio.url} {reference}")
             raise
 
     def stream(
         self, tasks: Iterable[Task], key: str, failed: list[str] | None = None
     ) -> Iterator[tuple[Task, np.ndarray]]:
-        """(task, picture) for each task in order, downloading a few ahead; an unreadable image is told to `failed`
-        and left out, the others go on."""
+        """(task, picture) for each task in order, downloading and decoding a few ahead; an unreadable image is told to
+        `failed` and left out, the others go on."""
         waiting = iter(tasks)
-        with ThreadPoolExecutor(DOWNLOADS) as pool:
-            ahead: list[tuple[Task, Future[np.ndarray]]] = []
+        fetching: deque[tuple[Task, Future[int]]] = deque()
+        decoding: deque[tuple[Task, Future[Any], int]] = deque()  # with its pixels
+        with ThreadPoolExecutor(DOWNLOADS) as fetchers, ThreadPoolExecutor(DECODERS) as decoders, ExitStack() as ending:
+            for pool in (fetchers, decoders):
+                ending.callback(pool.shutdown, wait=False, cancel_futures=True)  # nobody waits for what is not needed
 
             def fill() -> None:
-                ahead.extend(
-                    (task, pool.submit(self.decode, task, key)) for task in islice(waiting, 2 * DOWNLOADS - len(ahead))
-                )
+                for task in islice(waiting, 2 * DOWNLOADS - len(fetching)):
+                    fetching.append((task, fetchers.submit(self._fetched, task, key)))
+                while fetching and (not decoding or fetching[0][1].done()):
+                    task, fetched = fetching[0]
+                    failure = fetched.exception()  # waits for it
+                    pixels = 0 if failure else fetched.result()
+                    if decoding and sum(held for *_, held in decoding) + pixels > AHEAD:
+                        return
+                    fetching.popleft()
+                    decoding.append((task, fetched if failure else decoders.submit(self.decode, task, key), pixels))
 
             fill()
-            while ahead:
-                task, future = ahead.pop(0)
-                fill()
+            while decoding:
+                task, decoded, _ = decoding.popleft()
                 try:
-                    picture = future.result()
+                    picture = decoded.result()
                 except ImageError as error:
                     log.warning("%s", error)
+                    self.note(task, str(error))
                     if failed is not None:
                         failed.append(str(error))
-                    continue
-                yield task, picture
+                else:
+                    del decoded  # whoever gets the picture decides how long it stays
+                    yield task, picture
+                    del picture
+                fill()
 
-    def _download(self, task: Task, reference: str) -> bytes:
-        """Label Studio's own addresses get the token; other hosts never see it."""
-        if reference.startswith(CLOUD):
-            encoded = base64.urlsafe_b64encode(reference.encode()).decode()
-            address = f"{self.studio.url}/tasks/{task.id}/presign/?fileuri={encoded}"
-        elif reference.startswith(("http://", "https://")):
-            address = reference
-        elif reference.startswith(("/", "upload/")):
-            path = reference if reference.startswith("/") else f"/data/{reference}"
-            address = self.studio.url + path
-        else:
-            raise ImageError(
-                f"image {reference!r} of task {task.id}: not an upload, a local file, http(s), s3, gs or azure-blob"
-            )
-        own = urlparse(address).netloc == urlparse(self.studio.url).netloc
-        problem = ""
-        for _ in range(ATTEMPTS):
-            try:
-                return self._get(address, own)
-            except requests.ConnectionError as error:
-                if own:
-                    raise StudioAway(f"Label Studio at {self.studio.url} does not answer") from error
-                problem = f"{urlparse(address).netloc} does not answer"
-            except requests.Timeout:
-                problem = "timed out"
-            except requests.HTTPError as error:
-                status = error.response.status_code
-                problem = f"answered {status}"
-                if status in (401, 403) and own:
-                    problem += " (may this token see the project's storage?)"
-                if status < 500:
-                    break
-            except (requests.RequestException, StudioError) as error:
-                problem = str(error)
-                break
-        raise ImageError(f"image {reference!r} of task {task.id}: {problem}")
+    def _fetched(self, task: Task, key: str) -> int:
+        """How many pixels an image has, which is in the cache now; 0 where it is none."""
+        data = self.read(task, key)
+        try:
+            return pixels_of(data)
+        except ImageError:
+            counters.image("unreadable")
+            raise
 
-    def _get(self, address: str, own: bool) -> bytes:
-        headers = self.studio.authorization() if own else {}
-        for _ in range(5):  # redirects by hand: a presigned address must not be sent the token
-            with self.studio.session.get(
-                address, headers=headers, timeout=(5, 60), stream=True, allow_redirects=False
-            ) as reply:
-                if reply.is_redirect:
-                    address = urljoin(address, reply.headers["location"])
-                    if urlparse(address).netloc != urlparse(self.studio.url).netloc:
-                        headers = {}
-                    continue
-                reply.raise_for_status()
-                data = b""
-                for chunk in reply.iter_content(1 << 20):
-                    data += chunk
-                    if len(data) > MAX_BYTES:
-                        raise requests.RequestException(f"is larger than {MAX_BYTES // 10**6} MB")
-                return data
-        raise requests.RequestException("redirects in a circle")
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written down: JSON may hold halves of characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

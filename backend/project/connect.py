@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 from backend.label_studio.client import ORDERED, Studio, StudioError
 from backend.label_studio.labels import LabelConfig
-from backend.project.published import Published
+from backend.project.serving import published_of, store_of
+from backend.project.shown import mend
 from backend.queue.enqueue import Jobs
 from backend.settings import Settings
+from model.versions import VersionStore
+
+log = logging.getLogger(__name__)
 
 TITLE = "MGRAL"
 TAB = "Label first"
@@ -15,17 +22,22 @@ TAB = "Label first"
 def connect(studio: Studio, settings: Settings, project: int, backend_url: str, jobs: Jobs) -> list[str]:
     """Connect `project` to the backend at `backend_url` (as Label Studio sees it); returns what was changed.
 
-    Raises LabelConfigError for a project without RectangleLabels, and StudioError where Label Studio refuses.
+    What its label config has and is not served is told to the log. Raises LabelConfigError for a config that cannot be
+    served, and StudioError where Label Studio refuses.
     """
     info = studio.project(project)
-    LabelConfig.parse(info["label_config"])
+    config = LabelConfig.parse(info["label_config"])
+    store = store_of(settings, project)
+    for line in [*config.remarks, *unused_weights(store, config), *unshown_labels(store, config)]:
+        log.warning("project %d: %s", project, line)
     changed = []
     backend_url = backend_url.rstrip("/")
     changed += _backend(studio, settings, project, backend_url)
     changed += _webhook(studio, settings, project, backend_url)
-    changed += _order(studio, settings, project)
+    with jobs.exclusive(project):  # not between the two steps of a publication
+        changed += _order(studio, settings, project)
     changed += _tab(studio, project)
-    if Published(settings.model_dir / str(project)).current() is None:
+    if published_of(settings, project).current() is None:
         job, _ = jobs.enqueue("rank", project)  # adding the backend has asked for it already
         changed.append(f"a first ranking is being made (job {job.id})")
     return changed
@@ -40,6 +52,33 @@ def warnings(info: dict) -> list[str]:
             "gets it in order"
         )
     return out
+
+
+def unused_weights(store: VersionStore, config: LabelConfig) -> list[str]:
+    """A line where the config names weights that the project, which has a version already, did not start from."""
+    first = store.untrained()
+    started = "starts from "
+    if config.model_path is None or first is None or not first.note.startswith(started):
+        return []
+    from_file = first.note.removeprefix(started).partition(";")[0]
+    if from_file == Path(config.model_path).name:
+        return []
+    line = f"model_path {config.model_path!r} is not used: the project started from {from_file}"
+    return [f"{line}; weights are chosen once, before the first ranking (a new project takes them)"]
+
+
+def unshown_labels(store: VersionStore, config: LabelConfig) -> list[str]:
+    """A line where the model that serves was trained on labels that the config does not have any more."""
+    serving = store.serving()
+    if serving is None or serving.parent is None:
+        return []
+    known = config.label_map(serving.names, trained=True)
+    gone = [name for name in serving.names if name not in known]
+    if not gone:
+        return []
+    line = f"boxes of {', '.join(map(repr, gone))} are not shown: {serving.name} was trained on these labels, which the"
+    remedy = f"where one was renamed, put predicted_values={gone[0]!r} on the <Label> that replaces it"
+    return [f"{line} config does not have; {remedy}"]
 
 
 def _backend(studio: Studio, settings: Settings, project: int, url: str) -> list[str]:
@@ -64,7 +103,8 @@ def _backend(studio: Studio, settings: Settings, project: int, url: str) -> list
         )
         if same:
             return []
-        studio.call("PATCH", f"/api/ml/{mine['id']}", json=wanted)
+        kept = {"title": mine["title"] or TITLE}  # people name it, and `mgral serve` says there what it is doing
+        studio.call("PATCH", f"/api/ml/{mine['id']}", json=wanted | kept)
         return [f"updated the backend {url}"]
     except StudioError as error:
         text = str(error)
@@ -97,15 +137,14 @@ def _webhook(studio: Studio, settings: Settings, project: int, url: str) -> list
 
 def _order(studio: Studio, settings: Settings, project: int) -> list[str]:
     """`sampling` serves the order, of the predictions that `model_version` names: connecting set it to a title."""
-    info = studio.project(project)
-    live = Published(settings.model_dir / str(project)).current()
-    wanted = {"sampling": ORDERED}
-    if live is not None:
-        wanted["model_version"] = live.model_version
-    changes = {key: value for key, value in wanted.items() if info.get(key) != value}
-    if changes:
-        studio.call("PATCH", f"/api/projects/{project}/", json=changes)
-    return [f"set {key} to {value!r}" for key, value in changes.items()]
+    published = published_of(settings, project)
+    if published.current() is not None:
+        line = mend(studio, project, published)
+        return [line] if line else []
+    if studio.project(project)["sampling"] == ORDERED:
+        return []
+    studio.call("PATCH", f"/api/projects/{project}/", json={"sampling": ORDERED})
+    return [f"set sampling to {ORDERED!r}"]
 
 
 def _tab(studio: Studio, project: int) -> list[str]:

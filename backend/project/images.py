@@ -11,10 +11,10 @@ import numpy as np
 from backend.label_studio.client import Task
 from backend.label_studio.images import Pictures
 from backend.label_studio.labels import LabelConfig, regions
-from backend.project.publish import LABELED
 from backend.project.published import PredictionRow, Predictions
 from model.data.detections import Detections
 from model.data.images import ImageError
+from model.thresholds import Thresholds
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TaskImages:
 
     def keys(self) -> list[tuple[int, str]]:
         """The image's address stands for what is in it."""
-        return [(task.id, task.data.get(self.data_key, "")) for task in self.tasks]
+        return [(task.id, str(task.data.get(self.data_key))) for task in self.tasks]
 
     def pictures(self, ids: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Decoded, downloaded a few ahead."""
@@ -55,10 +55,12 @@ class TaskImages:
 class ShownBoxes:
     """Puts every box that a detector would show into `predictions`: `agent.pool.images.DetectionSink`.
 
+    The score of an image is that of its best box that has a label, shown or not; 0 where there is none.
+
     Attributes:
         addresses: the image of each task.
         names: the detector's classes, and `label_map` to the project's labels.
-        threshold: boxes that score lower are not shown.
+        thresholds: boxes that score lower are not shown.
     """
 
     predictions: Predictions
@@ -66,13 +68,15 @@ class ShownBoxes:
     config: LabelConfig
     names: tuple[str, ...]
     label_map: dict[str, str]
-    threshold: float
+    thresholds: Thresholds
     rows: list[PredictionRow] = field(default_factory=list)
 
     def keep(self, image: int, detections: Detections) -> None:
         """See `DetectionSink.keep`."""
-        shown = regions(detections, self.names, self.config, self.label_map, self.threshold)
-        self.rows.append((image, self.addresses[image], LABELED, shown))
+        shown = regions(detections, self.names, self.config, self.label_map, self.thresholds)
+        labeled = np.array([name in self.label_map for name in self.names], bool)[detections.class_ids]
+        best = float(detections.scores[labeled].max(initial=0.0))
+        self.rows.append((image, self.addresses[image], best, shown))
 
     def flush(self) -> None:
         """See `DetectionSink.flush`."""

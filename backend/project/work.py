@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from rq.job import Job
 
 from agent.cycle import Cycle, CycleConfig
 from agent.inner_loop.plan import SurrogateConfig
 from agent.inner_loop.planning import PlanConfig
-from agent.pool.pool import Pool
-from agent.pool.store import Encoder, PoolStore, encoder_fingerprint
-from agent.strategies import Ranking
+from agent.learning import Learned, recall
+from agent.pool.store import Encoder, encoder_fingerprint
+from backend.label_studio.agreement import agreed
 from backend.label_studio.client import Studio, Task
+from backend.label_studio.downloads import Limits
 from backend.label_studio.images import Pictures
-from backend.label_studio.labels import LabelConfig, boxes
-from backend.project.images import ShownBoxes, TaskImages
-from backend.project.publish import LABELED, Publisher, scores
-from backend.project.published import Predictions, Published
-from backend.project.serving import detector_of, image_size, store_of
+from backend.label_studio.labels import LabelConfig, read
+from backend.project.boxes.thresholds import thresholds_of
+from backend.project.cycle import CycleFolder
+from backend.project.images import TaskImages
+from backend.project.left_out import LeftOut
+from backend.project.publish import Publisher
+from backend.project.seen import Seen, Shown
+from backend.project.serving import detector_of, image_size, published_of, store_of
+from backend.project.unreadable import Unreadable
 from backend.queue.enqueue import Jobs
 from backend.queue.progress import Progress
 from backend.settings import Settings
 from model.data.dataset import Dataset, LabeledImage
 from model.detectors.base import FitConfig
-from model.evaluate import Metrics
 from model.versions import Version
 
 
@@ -40,15 +46,46 @@ class ProjectWork:
     progress: Progress
 
     def __post_init__(self) -> None:
-        self.studio = Studio.from_settings(self.settings)
+        self.files = self.settings.artefacts
         self.store = store_of(self.settings, self.project)
-        self.published = Published(self.settings.model_dir / str(self.project))
-        self.pictures = Pictures(self.studio, self.settings.cache_dir, self.settings.cache_gb)
-        self.publisher = Publisher(self.studio, self.project, self.store, self.published)
-        info = self.studio.project(self.project)
-        self.config = LabelConfig.parse(info["label_config"])
-        self.annotations: int = info["total_annotations_number"]
+        self.published = published_of(self.settings, self.project)
         self.failed: list[str] = []
+
+    @property
+    def places(self) -> dict[str, Path]:
+        """Where jobs write: setting -> directory."""
+        return {"MODEL_DIR": self.files.local, "CACHE_DIR": self.settings.cache_dir}
+
+    @cached_property
+    def studio(self) -> Studio:
+        """Label Studio; what does without it works while it is away."""
+        return Studio.from_settings(self.settings)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The images of tasks."""
+        note = Unreadable(self.jobs, self.project, self.config.data_key).note
+        return Pictures(self.studio, self.settings.cache_dir, self.settings.cache_gb, Limits.of(self.settings), note)
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Changes what annotators see."""
+        return Publisher(self.studio, self.project, self.store, self.published)
+
+    @cached_property
+    def info(self) -> dict:
+        """The project as Label Studio has it."""
+        return self.studio.project(self.project)
+
+    @cached_property
+    def config(self) -> LabelConfig:
+        """The project's label config."""
+        return LabelConfig.parse(self.info["label_config"])
+
+    @property
+    def annotations(self) -> int:
+        """How many annotations the project has."""
+        return self.info["total_annotations_number"]
 
     @cached_property
     def config_of_cycle(self) -> CycleConfig:
@@ -58,67 +95,101 @@ class ProjectWork:
             epochs=s.train_epochs, min_steps=s.train_min_steps, batch=s.batch, image_size=image_size(s), seed=s.seed
         )
         training = SurrogateConfig(steps=s.mgral_steps, batch=s.batch, seed=s.seed)
-        plan = PlanConfig(s.mgral_hindsight, s.mgral_surrogates, training)
+        plan = PlanConfig(s.mgral_hindsight, s.mgral_surrogates, training, s.mgral_measure == "always")
         return CycleConfig(fit, s.strategy, s.budget, s.seed, plan, s.mgral_time_budget)
 
     def labeled_tasks(self) -> list[Task]:
         """Tasks with an annotation that counts: submitted, not skipped."""
         self.progress("fetch", 0, 1)
-        return [task for task in self.studio.annotated(self.project) if _annotation(task)]
+        return [task for task in self.studio.annotated(self.project) if counting_of(task)[0]]
 
-    def dataset(self, tasks: list[Task], folder: Path) -> Dataset:
-        """The labeled tasks as a data set, their images written below `folder`."""
+    def dataset(self, tasks: list[Task], folder: Path) -> tuple[Dataset, LeftOut]:
+        """The labeled tasks as a data set, their images written below `folder`, and what is left out of it.
+
+        An image is learned as background only where its annotation draws nothing at all.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        images = []
+        images, left_out = [], LeftOut(len(tasks), rule=self.settings.several_annotations)
+        unread = dict.fromkeys(task.id for task in tasks)
         for number, (task, picture) in enumerate(self.pictures.stream(tasks, self.config.data_key, self.failed), 1):
+            del unread[task.id]
             path = folder / str(task.id)
             path.write_bytes(self.pictures.read(task, self.config.data_key))
             size = (picture.shape[1], picture.shape[0])
-            annotation = _annotation(task)
-            assert annotation is not None
-            xyxy, classes = boxes(annotation["result"], self.config, size)
-            images.append(LabeledImage(task.id, path, size, xyxy, classes))
+            counting, several = counting_of(task, self.settings.several_annotations)
+            left_out.several += several
+            reading = agreed([read(annotation.get("result"), self.config, size) for annotation in counting])
+            if reading.problem is None:
+                images.append(LabeledImage(task.id, path, size, reading.xyxy, reading.class_ids))
+            else:
+                left_out.add(task.id, reading.problem)
             self.progress("fetch", number, len(tasks))
-        return Dataset(tuple(images), self.config.labels)
+        for task_id in unread:
+            left_out.add(task_id, "an image that cannot be read")
+        return Dataset(tuple(images), self.config.labels), left_out
 
-    def cycle(self, tasks: list[Task]) -> Cycle:
+    def images(self, tasks: Sequence[Task]) -> TaskImages:
+        """The images of some tasks; what cannot be read goes into `failed`."""
+        return TaskImages(tasks, self.pictures, self.config.data_key, self.failed)
+
+    def cycle(self, tasks: Sequence[Task]) -> Cycle:
         """A cycle on the images of some tasks."""
-        images = TaskImages(tasks, self.pictures, self.config.data_key, self.failed)
-        return Cycle(images, self.config_of_cycle, self.progress)
+        return Cycle(self.images(tasks), self.config_of_cycle, self.progress)
 
-    def look(self, tasks: list[Task], labeled: set[int], version: Version) -> Pool:
-        """Let a version's detector see the tasks that it has not seen; its boxes go into `seen`."""
+    def folder(self, name: str) -> CycleFolder:
+        """The folder of the cycle that this job belongs to."""
+        return CycleFolder(self.files, self.project, name, self.head)
+
+    def learned(self, folder: CycleFolder) -> Learned:
+        """What the cycle's training gave. Raises FileNotFoundError where it has not ended."""
+        return recall(folder.pull(only="learned.json"), self.store)
+
+    def seen_by(self, version: Version) -> Seen:
+        """What a version's detector saw of the project's images."""
         detector = detector_of(version)
-        label_map = self.config.label_map(detector.names)
-        if not label_map:
-            self.progress.say(self.config.no_match(detector.names))
-        threshold = self.config.shown_from(self.settings.model_score_threshold)
-        shown_by = f"{threshold} {self.config.labels} {sorted(label_map.items())}"
-        cycle = self.cycle(tasks)
-        return cycle.look(
-            PoolStore(self.published.directory / "pool"),
-            Encoder(detector, encoder_fingerprint(version.weights, detector) + shown_by),
-            labeled,
-            Metrics(**version.metrics) if version.metrics else None,
-            ShownBoxes(self.seen, dict(cycle.images.keys()), self.config, detector.names, label_map, threshold),
-        )
+        label_map = self.config.label_map(detector.names, trained=version.parent is not None)
+        thresholds = thresholds_of(self.settings, version)
+        shown_by = self.config.shown_by(thresholds, label_map)
+        encoder = Encoder(detector, encoder_fingerprint(version.weights, detector) + shown_by)
+        return Seen(self.files, self.project, encoder, Shown(self.config, label_map, thresholds))
+
+    # -- the queue ----------------------------------------------------------------------------------------------------
+
+    def end_cycle(self) -> None:
+        """The cycle has ended, well or not: the one that waits for its end may begin."""
+        self.jobs.note_end(self.project)
+        self.jobs.advance(self.project, self.job.id)
+
+    def add(self, part: str, *arguments: Any, name: str | None = None, after: Sequence[Job] = (), **meta: Any) -> Job:
+        """Add a job to the cycle that this job belongs to: see `Jobs.add`."""
+        return self.jobs.add(self.head, part, self.project, *arguments, name=name, after=after, **meta)
 
     @property
-    def seen(self) -> Predictions:
-        """What the detector of the pool store saw: every box that it would show."""
-        return Predictions(self.published.directory / "pool" / "seen.sqlite")
+    def head(self) -> str:
+        """The id of the first job of the cycle."""
+        return self.job.meta.get("head", self.job.id)
 
-    def keep(self, name: str, pool: Pool, ranking: Ranking) -> Predictions:
-        """Put the boxes of a pool and of its labeled images, with their places, under a publication's name."""
-        stored = self.published.predictions(name)
-        labeled = np.zeros(0, np.int64) if pool.labeled_ids is None else pool.labeled_ids
-        predictions = self.seen.get(int(task) for task in [*pool.ids, *labeled])
-        stored.put((task, image, LABELED, result) for task, (image, _, result) in predictions.items())
-        stored.rescore(scores(ranking))
-        return stored
+    @property
+    def job(self) -> Job:
+        """The job that runs."""
+        if self.progress.job is None:
+            raise RuntimeError("this is work for a queued job: start a training or a ranking instead")
+        return self.progress.job
 
 
-def _annotation(task: Task) -> dict | None:
-    """The annotation to learn from: a ground truth if there is one, else the newest; skipped ones do not count."""
-    usable = [a for a in task.annotations if not a.get("was_cancelled")]
-    return max(usable, key=lambda a: (bool(a.get("ground_truth")), a.get("updated_at", "")), default=None)
+def counting_of(task: Task, rule: str = "newest") -> tuple[list[dict], bool]:
+    """The annotations to learn from, newest first, and whether others or several could count.
+
+    A ground truth if there is one, else by the rule: the newest, or for "majority" each annotator's newest. What was
+    skipped does not count.
+    """
+    usable = [a for a in task.annotations if isinstance(a, dict) and not a.get("was_cancelled")]
+    newest_first = sorted(usable, key=lambda a: str(a.get("updated_at") or ""), reverse=True)
+    if truth := [a for a in newest_first if a.get("ground_truth")]:
+        return truth[:1], False
+    by_annotator: dict[str, dict] = {}
+    for number, annotation in enumerate(newest_first):
+        who = annotation.get("completed_by") or f"unknown {number}"
+        by_annotator.setdefault(str(who.get("id") if isinstance(who, dict) else who), annotation)
+    counting = list(by_annotator.values())
+    return counting if rule == "majority" else counting[:1], len(counting) > 1

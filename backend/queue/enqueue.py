@@ -1,40 +1,51 @@
 """The queue: what is enqueued, what waits and runs, how it is cancelled. What the jobs do is in `backend.jobs`.
 
-At most one job of a kind waits or runs for a project; asking again gives the same job. Asking for a training while one
-runs makes one more follow it, because the new annotations came too late for the first.
+One cycle of a project, a training or a ranking, runs at a time; the head of the next one is deferred until it has ended
+and holds no worker. Asking again gives the same job, but asking for a training while one runs makes one more follow it,
+because the new annotations came too late for the first.
 
-A training may hand parts of its work, the variants, to other workers (`backend.jobs.fanout`). They wait in a queue of
-their own, which a worker looks into only when nothing else waits: who asks for a prediction waits for one variant at
-most.
+Three queues, by what may wait for what: `NAME` for what is short and what people wait for, `NAME-train` for trainings
+and what orders the tasks after them, `NAME-low` for what several workers share (the start of hindsight, shards of a
+scan, variants) and for tidying up. Each `mgral work` has a second process that takes jobs of the first queue only, so
+that a late task never waits for a training.
 """
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import redis
-from rq import Queue, Retry
+from rq import Retry
 from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
-from rq.exceptions import InvalidJobOperation, NoSuchJobError
-from rq.job import Job, JobStatus
+from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
+from rq.job import Dependency, Job, JobStatus
+from rq.utils import as_text, now
 
+from backend import request_id
+from backend.queue.graph import ACTIVE, KEEP_SECONDS, Graph
+from backend.queue.job import Json, MgralJob, MgralQueue
 from backend.settings import Settings
 
-KINDS = ("train", "rank", "predict")
-ACTIVE = {JobStatus.QUEUED, JobStatus.STARTED, JobStatus.SCHEDULED, JobStatus.DEFERRED, JobStatus.CREATED}
-RETRY_SECONDS = [10, 30, 120]  # a transient fault is tried again after so long
-KEEP_SECONDS = 7 * 24 * 3600  # how long a finished job can be asked about
-KEEP_VARIANT_SECONDS = 3600
-VARIANT_RETRIES = 2  # of a variant whose worker died; an exception in it is `backend.jobs.fanout`'s
-RECONCILE = "reconcile"
+HEADS = ("train", "rank")  # kinds of cycles
+KINDS = (*HEADS, "predict")
+DEATHS = 3  # how often a job is repeated whose process died: it may be what kills it
+CANCEL_SECONDS = 5.0
+REMEMBERED = 50  # jobs in a project's history
+LOOK_SECONDS = 0.01  # between two looks whether others have asked for their work: annotators wait for it
+RECONCILE_TIMEOUT = 600
+BEGUN = "cycle.json"
+WAITING = "waiting for a worker"
+FIRST = {"train": "train", "rank": "survey", "predict": "predict"}  # the function that a kind begins with
 
 
-def connect(settings: Settings) -> redis.Redis:
-    """The Redis of the settings; a dead one is noticed within a second."""
-    return redis.Redis.from_url(settings.redis_url, socket_connect_timeout=1)
+def connect(settings: Settings, answer_seconds: float = 5.0) -> redis.Redis:
+    """The Redis of the settings; a dead one is noticed within a second, a hanging one after `answer_seconds`."""
+    return redis.Redis.from_url(settings.redis_url, socket_connect_timeout=1, socket_timeout=answer_seconds)
 
 
 class Jobs:
@@ -43,155 +54,186 @@ class Jobs:
     def __init__(self, settings: Settings, connection: redis.Redis | None = None) -> None:
         self.settings = settings
         self.connection = connection or connect(settings)
-        self.queue = Queue(settings.queue_name, connection=self.connection)
-        self.low = Queue(f"{settings.queue_name}-low", connection=self.connection)
+        self.queue, self.slow, self.low = (
+            MgralQueue(f"{settings.queue_name}{suffix}", connection=self.connection)
+            for suffix in ("", "-train", "-low")
+        )
 
-    def enqueue(self, kind: str, project: int, **arguments: Any) -> tuple[Job, bool]:
-        """(job, whether it is new): `kind` is one of KINDS. Milliseconds; fit for a webhook."""
-        with self.connection.lock(self._key("enqueue", project), timeout=5):
-            active = self.active(kind, project)
-            if active is not None:
-                if kind == "train" and active.get_status() == JobStatus.STARTED:
-                    self.connection.set(self._key("again", project), 1)
-                return active, False
-            job = self.queue.enqueue_call(
-                f"backend.jobs.{kind}",
-                args=(project,),
-                kwargs=arguments,
-                timeout=self.settings.job_timeout,
-                result_ttl=KEEP_SECONDS,
-                failure_ttl=KEEP_SECONDS,
-                retry=Retry(max=len(RETRY_SECONDS), interval=RETRY_SECONDS),
-                description=f"{kind} project {project}",
-                meta={"kind": kind, "project": project, "stage": "waiting for a worker", "log": []},
+    @property
+    def queues(self) -> list[MgralQueue]:
+        """The queues, most urgent first."""
+        return [self.queue, self.slow, self.low]
+
+    def queue_of(self, part: str) -> MgralQueue:
+        """Where a job waits that calls `backend.jobs.<part>`."""
+        if part in ("train", "plan", "rank"):
+            return self.slow
+        return self.low if part in ("hindsight", "scan", "variant", "clean_up") else self.queue
+
+    # -- asking for work ----------------------------------------------------------------------------------------------
+
+    def enqueue(self, kind: str, project: int, *, anew: bool = False) -> tuple[Job, bool]:
+        """(job, whether it is new): `kind` is one of KINDS. Milliseconds; fit for a webhook.
+
+        Args:
+            anew: whether a ranking that runs already is no answer, because the model that serves is another now.
+        """
+        following = self.following(project) if kind == "train" else None
+        if following is not None and following.meta["kind"] == kind:
+            return following, False  # each annotation may ask: none waits for the lock that others hold
+        with self.connection.lock(self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS):
+            if kind not in HEADS:
+                active = self.active(kind, project)
+                return (active, False) if active is not None else (self._begin(kind, project), True)
+            head, following = self.head(project), self.following(project)
+            for job in (head, following):
+                if job is not None and self._answers(job, kind, anew and job is head):
+                    return job, False
+            if head is None:
+                return self._begin(kind, project), True
+            if following is not None:  # a ranking: the training ends with one
+                with suppress(InvalidJobOperation, NoSuchJobError):  # somebody cancels it this very moment
+                    following.cancel()
+            return self._follow(kind, project), True
+
+    def add(
+        self,
+        head: str,
+        part: str,
+        project: int,
+        *arguments: Any,
+        name: str | None = None,
+        after: Sequence[Job] = (),
+        **meta: Any,
+    ) -> Job:
+        """Add a job to the cycle of `head`; one that was added before a crash is not added again.
+
+        Args:
+            part: the job calls `backend.jobs.<part>(project, *arguments)`.
+            name: tells jobs of one part apart.
+            after: the jobs that have to end first, well or not.
+
+        Raises:
+            CycleCancelledError: the cycle was cancelled.
+        """
+        job_id = f"{head}-{name or part}"
+        with suppress(NoSuchJobError):
+            return MgralJob.fetch(job_id, connection=self.connection, serializer=Json)
+        queue = self.queue_of(part)
+        job = queue.create_job(
+            f"backend.jobs.{part}",
+            args=(project, *arguments),
+            job_id=job_id,
+            depends_on=Dependency(list(after), allow_failure=True) if after else None,
+            meta={"kind": part, "head": head, "project": project, "stage": WAITING, "log": [], **_asked(), **meta},
+            **self._usual(f"{name or part} project {project}"),
+        )
+        Graph(self.connection, head).note(job)
+        return queue.enqueue_job(job, at_front=part in ("plan", "rank"))
+
+    def advance(self, project: int, ended: str | None = None) -> None:
+        """Begin the cycle that follows, where the one before has ended.
+
+        Args:
+            ended: id of the job that is just ending.
+        """
+        with self.connection.lock(self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS):
+            following = self.following(project)
+            if following is None or self.head(project, but=ended) is not None:
+                return
+            self.connection.delete(self._key("following", project))
+            self.connection.set(self._key("cycle", project), following.id)
+            queue = self.queue_of(FIRST[following.meta["kind"]])
+            queue.deferred_job_registry.remove(following)
+            following.set_status(JobStatus.CREATED)  # RQ enqueues no job that is deferred
+            queue.enqueue_job(following)
+
+    def reconcile_soon(self) -> None:
+        """Put one reconciling into the queue, however many ask."""
+        job_id = f"{self.settings.queue_name}-reconcile"
+        with suppress(NoSuchJobError):
+            before = MgralJob.fetch(job_id, connection=self.connection, serializer=Json)
+            age = abs(now() - (before.enqueued_at or before.created_at))  # a clock may have been set back
+            if before.get_status() not in ACTIVE or age > timedelta(seconds=2 * RECONCILE_TIMEOUT):
+                before.delete()
+        with suppress(DuplicateJobError):
+            self.queue.enqueue_call(
+                "backend.jobs.reconcile",
+                job_id=job_id,
+                unique=True,
+                timeout=RECONCILE_TIMEOUT,
+                result_ttl=0,
+                failure_ttl=1,
             )
-            self.connection.set(self._key(kind, project), job.id)
-            return job, True
 
-    def take_again(self, project: int) -> bool:
-        """Whether a training was asked for while one ran; the wish is forgotten by asking."""
-        return bool(self.connection.getdel(self._key("again", project)))
+    # -- finding ------------------------------------------------------------------------------------------------------
 
     def last(self, kind: str, project: int) -> Job | None:
-        """The newest job of a kind, whatever became of it."""
-        found = self.connection.get(self._key(kind, project))
-        if not isinstance(found, bytes):
-            return None
-        try:
-            return Job.fetch(found.decode(), connection=self.connection)
-        except NoSuchJobError:
-            return None
+        """The newest job of a kind, whatever became of it; of a cycle its head."""
+        return self._fetch(self._key(kind, project))
 
     def active(self, kind: str, project: int) -> Job | None:
-        """The job of a kind that waits or runs."""
+        """The job of a kind that waits or runs; of a cycle its head."""
         job = self.last(kind, project)
-        return job if job is not None and job.get_status() in ACTIVE else None
+        return job if job is not None and Graph.of(job).active() else None
+
+    def head(self, project: int, but: str | None = None) -> Job | None:
+        """The head of the cycle that waits or runs; the job with the id `but` counts as ended."""
+        head = self._fetch(self._key("cycle", project))
+        return head if head is not None and Graph.of(head).active(but) else None
+
+    def following(self, project: int) -> Job | None:
+        """The head of the cycle that is to follow."""
+        job = self._fetch(self._key("following", project))
+        return job if job is not None and job.get_status(refresh=False) == JobStatus.DEFERRED else None
+
+    def history(self, project: int, count: int = REMEMBERED) -> list[Job]:
+        """The jobs of KINDS that were asked for last, the newest first; of a cycle its head."""
+        ids = [as_text(name) for name in self.connection.lrange(self._key("history", project), 0, count - 1)]
+        jobs = MgralJob.fetch_many(ids, connection=self.connection, serializer=Json) if ids else []
+        return [job for job in jobs if job is not None]
+
+    def variants(self, project: int) -> list[Job]:
+        """The variants of the newest training, in their order."""
+        head = self.last("train", project)
+        parts = Graph.of(head).jobs() if head is not None else []
+        return [job for job in parts if job.meta["kind"] == "variant"]
+
+    # -- ending -------------------------------------------------------------------------------------------------------
 
     def cancel(self, project: int) -> list[Job]:
         """Stop what runs and drop what waits for a project; the version that serves goes on serving.
 
-        Returns the jobs of KINDS that were stopped; a training's variants end with it, on whichever worker.
+        Returns the jobs of KINDS that were ended. A cycle's jobs end on whichever workers, within CANCEL_SECONDS.
         """
-        stopped = []
-        self.connection.delete(self._key("again", project))
-        for kind in KINDS:
-            job = self.active(kind, project)
-            if job is None:
-                continue
-            with suppress(InvalidJobOperation, NoSuchJobError):  # it ended this very moment
-                self._stop(job)
-                stopped.append(job)
-        for job in self.drop_variants(project):
-            with suppress(InvalidJobOperation, NoSuchJobError):
-                self._stop(job)
-        return stopped
+        self.note_end(project)
+        with self.connection.lock(self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS):
+            heads = [self.following(project), self.head(project), self.active("predict", project)]
+            ended = [job for job in heads if job is not None]
+            for job in ended:
+                Graph.of(job).close()
+        give_up = time.monotonic() + CANCEL_SECONDS
+        told: set[str] = set()
+        while left := [job for head in ended for job in Graph.of(head).jobs() if job.get_status() in ACTIVE]:
+            for job in left:
+                with suppress(InvalidJobOperation, NoSuchJobError):  # it ended this very moment
+                    self._stop(job, told)
+            if time.monotonic() > give_up:
+                break
+            time.sleep(0.1)
+        return ended
 
-    def _stop(self, job: Job) -> None:
-        """Stop a job that runs, or cancel one that does not: because it waits, or because its worker died."""
-        channel = PUBSUB_CHANNEL_TEMPLATE % job.worker_name
-        if job.get_status() == JobStatus.STARTED and self.connection.pubsub_numsub(channel)[0][1]:
-            send_stop_job_command(self.connection, job.id)
-        else:
-            job.cancel()
+    # -- what Redis may forget ----------------------------------------------------------------------------------------
 
-    def enqueue_variant(self, train: Job, folder: Path, index: int) -> Job:
-        """Let an idle worker run `backend.jobs.variant(project, folder, index)` for a training."""
-        project = train.meta["project"]
-        job = self.low.enqueue_call(
-            "backend.jobs.variant",
-            args=(project, str(folder), index),
-            job_id=variant_id(train.id, index),
-            timeout=self.settings.job_timeout,
-            result_ttl=KEEP_VARIANT_SECONDS,
-            failure_ttl=KEEP_VARIANT_SECONDS,
-            retry=Retry(max=VARIANT_RETRIES),
-            description=f"variant {index} project {project}",
-            meta={
-                "kind": "variant",
-                "project": project,
-                "index": index,
-                "train": train.id,
-                "stage": "waiting for a worker",
-                "share": 0.0,
-                "log": [],
-            },
-        )
-        key = self._key("variants", project)
-        self.connection.sadd(key, job.id)
-        self.connection.expire(key, KEEP_SECONDS)
-        return job
+    def note_begin(self, project: int, kind: str) -> None:
+        """Keep beside the project's files that a cycle has begun."""
+        self.settings.artefacts.write(f"{project}/{BEGUN}", json.dumps({"kind": kind}).encode())
 
-    def variants(self, project: int) -> list[Job]:
-        """The variants of a project that are still known: waiting, running, lately ended; by training and index."""
-        key = self._key("variants", project)
-        ids = [member.decode() for member in self.connection.smembers(key) if isinstance(member, bytes)]
-        found = Job.fetch_many(ids, connection=self.connection)
-        gone = [name for name, job in zip(ids, found, strict=True) if job is None]
-        if gone:
-            self.connection.srem(key, *gone)
-        return sorted((job for job in found if job is not None), key=lambda j: (j.meta["train"], j.meta["index"]))
+    def note_end(self, project: int) -> None:
+        """The cycle has ended, well or not."""
+        self.settings.artefacts.remove(f"{project}/{BEGUN}")
 
-    def drop_variants(self, project: int) -> list[Job]:
-        """Cancel what waits, forget who holds what; returns the variants that run in a job of their own, to be stopped.
-
-        Those that a training runs itself, which their `meta` names the worker of, end with it. The jobs stay for an
-        hour: one that is deleted while a worker takes it would come back as half a job.
-        """
-        running = []
-        for job in self.variants(project):
-            train, index = job.meta["train"], job.meta["index"]
-            self.connection.delete(*(self.fan_out_key(train, part) for part in ("state", "ended", index)))
-            status = job.get_status()
-            if status == JobStatus.STARTED and "worker" not in job.meta:
-                running.append(job)
-            elif status in ACTIVE:
-                self.low.remove(job)
-                job.set_status(JobStatus.CANCELED)
-                self.connection.expire(job.key, KEEP_VARIANT_SECONDS)
-        return running
-
-    def fan_out_key(self, train: str, part: int | str) -> str:
-        """Where `backend.jobs.fanout` keeps the "state" of a training's fan-out, what "ended", each variant's claim."""
-        return f"mgral:{self.settings.queue_name}:fanout:{train}:{part}"
-
-    def schedule_reconcile(self, delay: float = 0) -> None:
-        """See that `backend.jobs.reconcile` runs after `delay` seconds, once, however many workers ask."""
-        with self.connection.lock("mgral:enqueue:reconcile", timeout=5):
-            with suppress(NoSuchJobError):
-                waiting = Job.fetch(RECONCILE, connection=self.connection)
-                overdue = datetime.now(UTC) - (waiting.created_at.replace(tzinfo=UTC)) > timedelta(
-                    seconds=3 * self.settings.reconcile_seconds + 60
-                )
-                if waiting.get_status() in ACTIVE - {JobStatus.STARTED} and not overdue:
-                    return
-                waiting.delete()
-            job = Job.create(
-                "backend.jobs.reconcile", connection=self.connection, id=RECONCILE, result_ttl=60, timeout=600
-            )
-            if delay:
-                self.queue.schedule_job(job, datetime.now(UTC) + timedelta(seconds=delay))
-            else:
-                self.queue.enqueue_job(job)
+    # -- notes --------------------------------------------------------------------------------------------------------
 
     def note_attempt(self, project: int, annotations: int) -> None:
         """Remember how many annotations a training saw, so that a failing one is not started again by each new one."""
@@ -203,13 +245,85 @@ class Jobs:
         return int(value) if isinstance(value, bytes) else 0
 
     def exclusive(self, project: int) -> redis.lock.Lock:
-        """A lock that one job of a project holds at a time; whoever holds it must `reacquire` it every few seconds."""
-        return self.connection.lock(self._key("busy", project), timeout=30, sleep=0.5, thread_local=False)
+        """Held for the seconds in which what is live changes: by a publication, or by a promotion by hand."""
+        return self.connection.lock(self._key("live", project), timeout=60, sleep=0.2, thread_local=False)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _answers(self, job: Job, kind: str, anew: bool) -> bool:
+        """Whether a cycle that waits or runs is what somebody asks for."""
+        waits = job.get_status() in ACTIVE - {JobStatus.STARTED} and not job.started_at
+        if kind == "rank":
+            return waits or not anew
+        return job.meta["kind"] == "train" and waits
+
+    def _begin(self, kind: str, project: int) -> Job:
+        job = self._head(kind, project)
+        if kind in HEADS:
+            self.connection.set(self._key("cycle", project), job.id)
+        self.connection.set(self._key(kind, project), job.id)
+        self._remember(project, job)
+        return self.queue_of(FIRST[kind]).enqueue_job(job)
+
+    def _follow(self, kind: str, project: int) -> Job:
+        job = self._head(kind, project, status=JobStatus.DEFERRED, stage="waiting for the cycle before it")
+        job.save()
+        self.queue_of(FIRST[kind]).deferred_job_registry.add(job)
+        for key in ("following", kind):
+            self.connection.set(self._key(key, project), job.id)
+        self._remember(project, job)
+        return job
+
+    def _remember(self, project: int, job: Job) -> None:
+        key = self._key("history", project)
+        with self.connection.pipeline() as pipeline:
+            pipeline.lpush(key, job.id)
+            pipeline.ltrim(key, 0, REMEMBERED - 1)
+            pipeline.expire(key, KEEP_SECONDS)
+            pipeline.execute()
+
+    def _head(self, kind: str, project: int, status: JobStatus = JobStatus.QUEUED, stage: str = WAITING) -> Job:
+        return self.queue_of(FIRST[kind]).create_job(
+            f"backend.jobs.{FIRST[kind]}",
+            args=(project,),
+            status=status,
+            meta={"kind": kind, "project": project, "stage": stage, "log": [], **_asked()},
+            **self._usual(f"{kind} project {project}"),
+        )
+
+    def _usual(self, description: str) -> dict[str, Any]:
+        return {
+            "timeout": self.settings.job_timeout,
+            "result_ttl": KEEP_SECONDS,
+            "failure_ttl": KEEP_SECONDS,
+            "retry": Retry(max=DEATHS),
+            "description": description,
+        }
+
+    def _fetch(self, key: str) -> Job | None:
+        job_id = self.connection.get(key)
+        if not isinstance(job_id, bytes):
+            return None
+        try:
+            return MgralJob.fetch(job_id.decode(), connection=self.connection, serializer=Json)
+        except NoSuchJobError:
+            return None
+
+    def _stop(self, job: Job, told: set[str]) -> None:
+        """Stop a job that runs, or cancel one that does not: because it waits, or because its worker died."""
+        channel = PUBSUB_CHANNEL_TEMPLATE % job.worker_name
+        if job.get_status() == JobStatus.STARTED and self.connection.pubsub_numsub(channel)[0][1]:
+            if job.id not in told:
+                send_stop_job_command(self.connection, job.id, serializer=Json)
+                told.add(job.id)
+        else:
+            job.cancel()
 
     def _key(self, what: str, project: int) -> str:
         return f"mgral:{self.settings.queue_name}:{what}:{project}"
 
 
-def variant_id(train: str, index: int) -> str:
-    """The id of the job of a training's variant."""
-    return f"{train}-variant-{index}"
+def _asked() -> dict[str, str]:
+    """Which request asked for a job, where one did."""
+    asked = request_id.request_id()
+    return {request_id.META: asked} if asked else {}

@@ -5,15 +5,39 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
+import redis
 from rq.job import Job, JobStatus
+from rq.utils import as_text
+from rq.utils import now as utc_now
+
+from backend.queue import interruption
+from backend.queue.graph import ACTIVE, Graph, summary
+from backend.queue.job import part_of
+from backend.redaction import redact
+from model.progress import Interrupted
 
 log = logging.getLogger(__name__)
+
+LINES = 200  # that are kept with a job
+
+
+class HandedBackError(Interrupted):
+    """The worker was told to stop: the job goes back to the queue with what it reached."""
+
+
+class LostError(Interrupted):
+    """Redis does not know that this process works on the job: it lost its data, or gave the job to somebody else."""
 
 
 class Progress:
     """Writes a job's progress into its `meta`, at most twice a second. Calling it is a `model.progress.Watch`.
+
+    It is also where a job learns that it is to end: calling it raises HandedBackError or LostError. While Redis is away
+    the work goes on, and nothing is written.
 
     `stages` are the stages with their usual share of the time, from which the share done and the time left follow.
     """
@@ -25,10 +49,12 @@ class Progress:
         self.saved = 0.0
         self.stage = ""
         if job is not None:
-            job.meta.update({"log": job.meta.get("log", []), "stages": {}, "error": None})
+            job.meta.update({"log": job.meta.get("log", []), "stages": {}, "error": None, "pause": None})
 
     def __call__(self, stage: str, done: int, total: int, **figures: float) -> None:
-        """`done` of `total` units of `stage` are finished."""
+        """`done` of `total` units of `stage` are finished. Raises HandedBackError, LostError."""
+        if interruption.asked():
+            raise HandedBackError("the worker was told to stop")
         now = time.monotonic()
         fresh = stage != self.stage
         if fresh:
@@ -48,29 +74,51 @@ class Progress:
             seconds_left=round(elapsed * (1 - share) / share) if share > 0.02 else None,
             figures={name: round(float(value), 4) for name, value in figures.items()},
         )
-        self.job.save_meta()
         self.saved = now
+        self.check()
+        self._save()
+
+    def check(self) -> None:
+        """Raise LostError unless Redis says that this worker holds the job; done again before anything is made live."""
+        if self.job is None or self.job.worker_name is None:
+            return
+        try:
+            status, worker = self.job.connection.hmget(self.job.key, "status", "worker_name")
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            log.warning("job %s goes on, though Redis is away: %s", self.job.id, error)
+            return
+        if status != b"started" or worker != self.job.worker_name.encode():
+            raise LostError(
+                f"job {self.job.id} is {as_text(status or b'not known')} now, and not this worker's any more"
+            )
 
     def say(self, line: str) -> None:
         """A line for people: kept with the job and written to the log."""
+        line = redact(line)  # it is shown by /job_status and by `mgral jobs`
         log.info("%s", line)
         if self.job is not None:
-            self.job.meta["log"] = [*self.job.meta["log"], line][-200:]
-            self.job.save_meta()
+            self.job.meta["log"] = [*self.job.meta["log"], [time.time(), line]][-LINES:]
+            self._save()
 
     def fail(self, line: str) -> None:
         """The one line that says why the job failed."""
         self.say(line)
         if self.job is not None:
-            self.job.meta["error"] = line
-            self.job.save_meta()
+            self.job.meta["error"] = redact(line)
+            self._save()
 
     def finish(self) -> None:
         """Close the last stage."""
         self._close_stage(time.monotonic())
         if self.job is not None:
             self.job.meta.update(stage="done", share=1.0, seconds_left=0)
-            self.job.save_meta()
+            self._save()
+
+    def _save(self) -> None:
+        assert self.job is not None
+        with suppress(redis.ConnectionError, redis.TimeoutError):
+            if self.job.connection.exists(self.job.key):  # or a lost job would come back by half
+                self.job.save_meta()
 
     def _close_stage(self, now: float) -> None:
         if self.stage and self.job is not None:
@@ -79,9 +127,12 @@ class Progress:
 
 
 def describe(job: Job) -> dict[str, Any]:
-    """What people and pages are told of a job: plain values."""
+    """What people and pages are told of a job: plain values. The head of a cycle stands for the whole cycle."""
     status = job.get_status()
-    meta = job.get_meta()
+    try:
+        meta = job.get_meta()
+    except ValueError:  # none of ours wrote it
+        meta = {}
     out = {
         "job": job.id,
         "kind": meta.get("kind"),
@@ -95,10 +146,32 @@ def describe(job: Job) -> dict[str, Any]:
         "seconds_left": meta.get("seconds_left"),
         "figures": meta.get("figures", {}),
         "stages": meta.get("stages", {}),
-        "log": meta.get("log", []),
+        "log": [text for _, text in meta.get("log", [])],
         "error": meta.get("error"),
-        "worker": meta.get("worker") or job.worker_name,
+        "worker": job.worker_name,
+        "asked": _time(job.created_at),
+        "ended": _time(job.ended_at),
     }
     if status == JobStatus.FINISHED:
         out |= {"stage": "done", "share": 1.0, "seconds_left": 0}
+    if out["kind"] in ("train", "rank") and "head" not in meta and status:
+        jobs = Graph.of(job).jobs()
+        out |= summary(jobs)
+        ends = [part.ended_at for part in jobs if part.ended_at is not None and part_of(part) != "clean_up"]
+        out["ended"] = _time(max(ends, default=None)) if out["status"] not in ACTIVE else None
+        out["seconds_left"] = _seconds_left(job, out["share"])
+        if out["status"] == "finished":
+            out |= {"stage": "done", "seconds_left": 0}
     return out
+
+
+def _time(when: datetime | None) -> str | None:
+    """ISO 8601, in UTC."""
+    return when.astimezone(UTC).isoformat(timespec="seconds") if when is not None else None
+
+
+def _seconds_left(head: Job, share: float) -> int | None:
+    if head.started_at is None or share <= 0.02:
+        return None
+    elapsed = (utc_now() - head.started_at).total_seconds()
+    return round(elapsed * (1 - share) / share)

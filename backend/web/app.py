@@ -1,62 +1,66 @@
-"""The server: Label Studio's protocol and a small API. Nothing loads a model but /predict."""
+"""The WSGI application: Label Studio's protocol, pages for admins, the API under them. Only /predict loads a model."""
 
 from __future__ import annotations
 
-import hmac
-import logging
+from flask import Flask, Response
+from flask_openapi3 import Info, OpenAPI
 
-import redis
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
-
-from backend.label_studio.client import StudioAway, StudioError
-from backend.label_studio.labels import LabelConfigError
-from backend.queue.enqueue import Jobs
 from backend.settings import Settings, get_settings
-from backend.web.api import api
+from backend.web.api import agent, audit, corrections, curve, jobs, order, projects, versions
+from backend.web.faults import answer
+from backend.web.pages import changes as _changes  # noqa: F401  each adds its routes
+from backend.web.pages import insight as _insight  # noqa: F401
+from backend.web.pages import jobs as _jobs  # noqa: F401
+from backend.web.pages import projects as _projects  # noqa: F401
+from backend.web.pages import versions as _versions  # noqa: F401
+from backend.web.pages.base import pages
+from backend.web.pages.docs import docs
 from backend.web.protocol import protocol
-from backend.web.service import EXTENSION, Service, service
-from model.detectors.base import WeightsError
+from backend.web.service import EXTENSION, Service
+from backend.web.watch.attach import watch
 
-log = logging.getLogger(__name__)
-
-OPEN = ("/", "/health")  # routes that ask for no password
-STATUS: dict[type[Exception], int] = {LabelConfigError: 400, WeightsError: 500, StudioAway: 503, StudioError: 502}
+FOR_BROWSERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "X-Frame-Options": "DENY"}
+TOPICS = (
+    projects.routes,
+    versions.routes,
+    order.routes,
+    corrections.routes,
+    curve.routes,
+    agent.routes,
+    jobs.routes,
+    audit.routes,
+)
+"""of the API, in the order of /api/docs"""
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application."""
+    """The application; without settings those of the environment."""
     settings = settings or get_settings()
-    app = Flask("mgral")
-    app.extensions[EXTENSION] = Service(settings, Jobs(settings))
-    app.before_request(_authorize)
+    app = OpenAPI(
+        "mgral",
+        info=Info(title="MGRAL", version="1", description="What the pages at /ui show and change."),
+        validation_error_status=400,
+        validation_error_callback=answer,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body
+    app.url_map.merge_slashes = False
+    service = app.extensions[EXTENSION] = Service(settings)
+    watch(app, settings)
+    app.before_request(service.access.check)
+    app.after_request(_for_browsers)
     app.register_blueprint(protocol)
-    app.register_blueprint(api)
-    app.register_error_handler(Exception, _failed)
+    for routes in TOPICS:
+        app.register_api(routes)
+    app.register_blueprint(docs)
+    app.register_blueprint(pages)
+    app.register_error_handler(Exception, answer)
     return app
 
 
-def _authorize() -> tuple[Response, int] | None:
-    """Refuse a request without the right user and password, where some are set."""
-    header = service().settings.authorization.get("Authorization")
-    if header is None or request.path in OPEN:
-        return None
-    if hmac.compare_digest(request.headers.get("Authorization", "").encode(), header.encode()):
-        return None
-    return jsonify(error="wrong or missing user and password: run `mgral connect` again after changing them"), 401
-
-
-def _failed(error: Exception) -> tuple[Response, int]:
-    """One line that says what to do, instead of a page."""
-    if isinstance(error, HTTPException):
-        return jsonify(error=error.description), error.code or 500
-    if isinstance(error, redis.RedisError):
-        line = f"Redis at {service().settings.redis_url} is away ({error}): start it, or set REDIS_URL"
-        log.error("%s", line)
-        return jsonify(error=line), 503
-    for kind, status in STATUS.items():
-        if isinstance(error, kind):
-            log.warning("%s %s: %s", request.method, request.path, error)
-            return jsonify(error=str(error)), status
-    log.error("%s %s", request.method, request.path, exc_info=error)
-    return jsonify(error=f"{type(error).__name__}: {error}"), 500
+def _for_browsers(response: Response) -> Response:
+    """What a browser does not guess, keep or show in a frame."""
+    for name, value in FOR_BROWSERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from model.data.checked import check_boxes
 
 HOLDOUT = 0.2  # share of the labeled images that models are compared on, and nobody trains on
 
@@ -65,9 +67,15 @@ class Dataset:
 
     images: tuple[LabeledImage, ...]
     names: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # a line for each kind of thing that was mended or left out when all was read
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __str__(self) -> str:
+        """What it holds, in one line."""
+        empty = sum(not len(image.class_ids) for image in self.images)
+        return f"{len(self)} images, {empty} of them without an object; {self.boxes} boxes of {len(self.names)} classes"
 
     @property
     def boxes(self) -> int:
@@ -80,7 +88,7 @@ class Dataset:
         images = tuple(image for image in self.images if image.id in members)
         if missing := members - {image.id for image in images}:
             raise KeyError(f"images {sorted(missing)[:5]} are not in this data set of {len(self)} images")
-        return Dataset(images, self.names)
+        return Dataset(images, self.names, self.notes)
 
     def holdout(self, fraction: float = HOLDOUT) -> tuple[Dataset, Dataset]:
         """(train, holdout), split by a hash of each id: labeling more images never moves one across."""
@@ -96,8 +104,8 @@ class Dataset:
     def _split(self, second: set[int]) -> tuple[Dataset, Dataset]:
         """(the other images, the images of `second`), both in the data set's own order."""
         return (
-            Dataset(tuple(image for image in self.images if image.id not in second), self.names),
-            Dataset(tuple(image for image in self.images if image.id in second), self.names),
+            Dataset(tuple(image for image in self.images if image.id not in second), self.names, self.notes),
+            Dataset(tuple(image for image in self.images if image.id in second), self.names, self.notes),
         )
 
     def class_histogram(self) -> dict[str, int]:
@@ -117,7 +125,11 @@ class Dataset:
 
     @classmethod
     def from_coco(cls, annotations: str | Path | dict, images: str | Path) -> Dataset:
-        """COCO instances (a file or the dict itself) with image files below `images`."""
+        """COCO instances (a file or the dict itself) with image files below `images`, which are not looked at.
+
+        Boxes are checked against the sizes that the instances give (model.data.checked). For files that others wrote
+        see `model.data.directories`.
+        """
         coco = annotations if isinstance(annotations, dict) else json.loads(Path(annotations).read_text())
         categories = sorted(coco["categories"], key=lambda c: c["id"])
         class_of = {c["id"]: k for k, c in enumerate(categories)}
@@ -132,15 +144,20 @@ class Dataset:
         labeled = []
         for image in coco["images"]:
             boxes = annotations_of.get(image["id"], [])
+            size = (image["width"], image["height"])
             xywh = np.array([box["bbox"] for box in boxes], np.float64).reshape(-1, 4)
+            kinds = [(class_of[box["category_id"]], bool(box.get("iscrowd", 0))) for box in boxes]
+            checked = check_boxes(np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1), size, kinds)
+            if checked.not_numbers:
+                raise ValueError(f"image {image['id']}: bbox {boxes[checked.not_numbers[0]]['bbox']} is no box")
             labeled.append(
                 LabeledImage(
                     id=image["id"],
                     path=Path(images) / image["file_name"],
-                    size=(image["width"], image["height"]),
-                    xyxy=np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1).astype(np.float32),
-                    class_ids=np.array([class_of[box["category_id"]] for box in boxes], np.int64),
-                    crowd=np.array([bool(box.get("iscrowd", 0)) for box in boxes], bool),
+                    size=size,
+                    xyxy=checked.xyxy,
+                    class_ids=np.array([kinds[k][0] for k in checked.kept], np.int64),
+                    crowd=np.array([kinds[k][1] for k in checked.kept], bool),
                     split=image.get("split"),
                 )
             )
@@ -171,14 +188,3 @@ class Dataset:
             "annotations": annotations,
             "categories": [{"id": k + 1, "name": name} for k, name in enumerate(self.names)],
         }
-
-
-def require_images(paths: Sequence[Path], source: str | Path) -> None:
-    """Raises ValueError where files do not exist or are listed twice, naming the first and how many."""
-    if missing := [path for path in paths if not path.exists()]:
-        raise ValueError(
-            f"{source}: {len(missing)} of {len(paths)} images are missing, the first is {missing[0]}; "
-            "put them there, or remove them from the annotations"
-        )
-    if repeats := [path for path, count in Counter(paths).items() if count > 1]:
-        raise ValueError(f"{source}: {len(repeats)} images are listed twice, the first is {repeats[0]}; list each once")

@@ -11,14 +11,20 @@ import numpy as np
 
 from model.data.dataset import Dataset
 from model.data.detections import Detections
+from model.data.images import Letterboxed
 from model.progress import Report, silent
 
-# What a caller may hand in: a decoded picture (height, width, 3) uint8 RGB, or its file.
-Picture = np.ndarray | str | Path
+# What a caller may hand in: a decoded picture (height, width, 3) uint8 RGB, its file, or what is left of it in the
+# square that the detector looks at.
+Picture = np.ndarray | str | Path | Letterboxed
 
 
 class WeightsError(ValueError):
     """Weights that cannot be opened; the message names them and the remedy."""
+
+
+class TrainingError(ArithmeticError):
+    """A training that ended in something that is no number; the message says at which update, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Detector(ABC):
 
     names: tuple[str, ...]
     image_size: int
+    fit_seconds: float = 0.0
+    """what its `fit` took, over all parts of it; 0 for a detector that was opened"""
 
     @abstractmethod
     def scan(
@@ -83,10 +91,21 @@ class Detector(ABC):
         *,
         from_scratch: bool = False,
         report: Report = silent,
+        checkpoint: Path | None = None,
     ) -> Detector:
         """Train a copy on `dataset` (its names become the copy's) and return it.
 
-        `report` is called after every epoch with `loss`. Raises ValueError when there is no box to learn from.
+        Args:
+            report: called after every epoch, and every other second within a long one, with the epochs that are done;
+                `loss` is the mean over the images of the epoch, `skipped` counts the updates that had to be skipped.
+            checkpoint: a file that keeps, every minute and when `report` raises `Interrupted`, what was reached. Where
+                it is there already, and of the same data, config and start, the training goes on from it, and on a CPU
+                ends with the weights that it would have had without the interruption. It is gone when the training is
+                over.
+
+        Raises:
+            ValueError: there is no box to learn from.
+            TrainingError: the loss or the weights stopped being numbers.
         """
 
     @abstractmethod

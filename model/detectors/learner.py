@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 
 from model.detectors.network import NetworkDetector
-from model.detectors.training import GRADIENT_NORM, Sample, optimizer_of
+from model.detectors.run import GRADIENT_NORM, optimizer_of
+from model.detectors.training import Sample
 
 
 class Learner:
@@ -54,12 +55,12 @@ class Learner:
         """One step down the loss at `rate` times the peak learning rate; then the teacher follows."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.peak * rate
-        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         weights = [p for p in self.student.module.parameters() if p.requires_grad]
         norm = torch.nn.utils.clip_grad_norm_(weights, GRADIENT_NORM)
         if torch.isfinite(norm):  # one broken batch must not cost the run
             self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)  # as `Run.update` does
         average(self.teacher.module, self.student.module, momentum)
 
     def detector(self) -> NetworkDetector:

@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ import torch
 
 from model.data.dataset import Dataset
 from model.data.detections import Detections
-from model.data.images import letterbox, load_image
+from model.data.images import Letterboxed, load_image
 from model.detectors.base import Detector, FitConfig, Picture
 from model.detectors.training import Sample, train
 from model.progress import Report, silent
@@ -98,14 +99,12 @@ class NetworkDetector(Detector):
         self, pictures: Iterable[Picture], *, batch: int = 16, threshold: float = 0.001
     ) -> Iterator[tuple[Detections, np.ndarray]]:
         """See `Detector.scan`. Encodings are the mean of each level that enters the head."""
-        pictures = iter(pictures)
-        while chunk := list(islice(pictures, batch)):
-            images = [p if isinstance(p, np.ndarray) else load_image(p) for p in chunk]
-            squares, scales, offsets = zip(*(letterbox(image, self.image_size) for image in images), strict=True)
-            boxes, encodings = self._look(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2), threshold)
-            for k, image in enumerate(images):
-                size = (image.shape[1], image.shape[0])
-                yield in_picture(boxes[k], scales[k], offsets[k], size), encodings[k]
+        squares = map(self._square, pictures)  # one whole picture at a time: they may be large
+        while chunk := list(islice(squares, batch)):
+            stacked = torch.from_numpy(np.stack([one.square for one in chunk])).permute(0, 3, 1, 2)
+            boxes, encodings = self._look(stacked, threshold)
+            for k, one in enumerate(chunk):
+                yield in_picture(boxes[k], one.scale, one.offset, one.size), encodings[k]
 
     def copy(self) -> Self:
         """The same detector on a module of its own."""
@@ -136,6 +135,7 @@ class NetworkDetector(Detector):
         *,
         from_scratch: bool = False,
         report: Report = silent,
+        checkpoint: Path | None = None,
     ) -> NetworkDetector:
         """See `Detector.fit`. Layers that do not depend on the classes start from this detector's weights, and so do
         the classes that both know by name; the rest, or with `from_scratch` everything, starts at random."""
@@ -144,10 +144,19 @@ class NetworkDetector(Detector):
         if not from_scratch:
             transfer(self, blank)
         student = blank.student()
+        del blank  # it is as large as the student
         config = replace(config, learning_rate=config.learning_rate * self.pace)
-        train(student.module, student.loss, dataset, config, report)
+        student.fit_seconds = train(student.module, student.loss, dataset, config, report, checkpoint)
         student.module.eval().cpu().half().float()  # what `save` writes, so that the metrics are the saved file's
         return student.copy()
+
+    def _square(self, picture: Picture) -> Letterboxed:
+        if not isinstance(picture, Letterboxed):
+            image = picture if isinstance(picture, np.ndarray) else load_image(picture)
+            return Letterboxed.of(image, self.image_size)
+        if len(picture.square) != self.image_size:
+            raise ValueError(f"a square of {len(picture.square)} pixels for a detector of {self.image_size}")
+        return picture
 
     def _ready(self) -> NetworkDetector:
         """The copy that scans."""

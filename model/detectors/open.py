@@ -29,27 +29,39 @@ def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkD
     # torch takes seconds to import: only when a model is needed
     from model.detectors.torchvision import TorchvisionDetector, read
 
-    path, name = Path(weights), str(weights)
+    name = str(weights)
     if name.startswith("torchvision:"):
         return TorchvisionDetector.pretrained(name.removeprefix("torchvision:"), device=device)
-    if name == "starter":
-        path = STARTER
-    elif path.exists() and read(path) is not None:
-        return TorchvisionDetector.load(path, device=device)
-    from model.detectors.yolo import YoloDetector, download, is_published  # not needed by the torchvision family
-
-    if not path.exists() and is_published(name):
-        checkpoint = download(name)
-        if checkpoint is None:
-            log.warning(
-                "%s could not be downloaded: using the starter weights instead. To use it, put the file somewhere and "
-                "give its path.",
-                weights,
-            )
-        path = checkpoint or STARTER
-    if not path.exists():
-        raise WeightsError(
-            f"weights {name!r}: no such file, and not the name of a published checkpoint; give the path of a "
-            ".pt file, a name such as 'yolo11n.pt', 'torchvision:retinanet', or 'starter'"
+    path = file_of(weights)
+    if path is None:
+        log.warning(
+            "%s could not be downloaded: using the starter weights instead. To use it, put the file somewhere and give "
+            "its path.",
+            weights,
         )
+        path = STARTER
+    if read(path) is not None:
+        return TorchvisionDetector.load(path, device=device)
+    from model.detectors.yolo import YoloDetector  # not needed by the torchvision family
+
     return YoloDetector.load(path, device=device)
+
+
+def file_of(weights: str | Path) -> Path | None:
+    """The file that `open_detector` opens; None for a published checkpoint that could not be downloaded.
+
+    Raises WeightsError where there is no such file.
+    """
+    path, name = Path(weights), str(weights)
+    if name == "starter":
+        return STARTER
+    if path.exists():
+        return path
+    from model.detectors.yolo import download, is_published
+
+    if is_published(name):
+        return download(name)
+    raise WeightsError(
+        f"weights {name!r}: no such file, and not the name of a published checkpoint; give the path of a "
+        ".pt file, a name such as 'yolo11n.pt', 'torchvision:retinanet', or 'starter'"
+    )

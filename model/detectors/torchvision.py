@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 from torchvision.models.detection import FasterRCNN
@@ -175,6 +176,11 @@ def imagenet(architecture: str) -> Any:
 def read(path: str | Path) -> dict[str, Any] | None:
     """What `TorchvisionDetector.save` wrote; None for any other file. No code in it runs."""
     try:
+        with ZipFile(path) as archive:  # whose it is stands at its beginning: to read another family's takes a while
+            pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            with archive.open(pickled) as beginning:
+                if b"torchvision" not in beginning.read(64):
+                    return None
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # noqa: BLE001 - torch, zip and pickle each have their own
         return None

@@ -6,7 +6,10 @@ epoch). Forty images on two cores need a short, full schedule instead: AdamW, on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +18,16 @@ from torchvision.transforms import v2
 
 from model.data.dataset import Dataset, LabeledImage
 from model.data.images import letterbox, load_image
-from model.detectors.base import FitConfig
-from model.progress import Report
+from model.detectors.base import FitConfig, TrainingError
+from model.detectors.checkpoint import Checkpoint, fingerprint_of
+from model.detectors.run import Run
+from model.processes import give_back
+from model.progress import Cancelled, Report
 
-GRADIENT_NORM = 10.0
-CACHE_BYTES = 2_000_000_000  # images kept decoded in memory, at most
+log = logging.getLogger(__name__)
+
+CACHE_BYTES = 2_000_000_000  # of letterboxed images kept in memory, at most
+REPORT_SECONDS = 2.0  # within a long epoch
 
 # (3, S, S) uint8 picture, (n, 4) boxes xyxy in its pixels, (n,) class ids
 Sample = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -38,55 +46,56 @@ augment = v2.Compose(
 )
 
 
-def train(module: Any, loss_of: Loss, dataset: Dataset, config: FitConfig, report: Report) -> None:
-    """Train a torch module in place, down the loss that `loss_of` gives for a batch.
+def train(
+    module: Any, loss_of: Loss, dataset: Dataset, config: FitConfig, report: Report, file: Path | None = None
+) -> float:
+    """Train a torch module in place, down the loss that `loss_of` gives for a batch; the seconds that it took.
 
-    The same seed gives the same weights on the same machine.
+    The same seed gives the same weights on the same machine, also where the training goes on from a checkpoint in
+    `file` (see `Detector.fit`).
 
     Raises:
         ValueError: the data set holds no box.
-        FloatingPointError: the weights stopped being numbers.
+        TrainingError: the loss or the weights stopped being numbers.
     """
     if not dataset.boxes:
         raise ValueError(f"nothing to learn: {len(dataset)} images without any box; label some objects first")
-    device = next(module.parameters()).device
-    epochs = config.passes(len(dataset))
-    steps = epochs * -(-len(dataset) // config.batch)
-    optimizer = optimizer_of(module, config.learning_rate)
-    warm_up = 0.1 if steps > 10 else 0.05  # a warm-up of exactly one step makes torch divide by zero
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=steps, pct_start=warm_up
-    )
-    fits_in_memory = len(dataset) * 3 * config.image_size**2 <= CACHE_BYTES
-    samples = Samples(dataset, config.image_size, cached=fits_in_memory)
+    checkpoint = Checkpoint(file, fingerprint_of(module, dataset, config)) if file else None
+    run = Run(module, len(dataset), config)
+    samples = Samples(dataset, config.image_size, cached=fit_in_memory(len(dataset), config.image_size))
     module.train()
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        for epoch in range(1, epochs + 1):
-            total = torch.zeros((), device=device)
-            for batch in _batches(samples, config.batch):
-                optimizer.zero_grad(set_to_none=True)
-                loss = loss_of(batch)
-                loss.backward()
-                norm = torch.nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
-                if torch.isfinite(norm):  # one broken batch must not cost the run
-                    optimizer.step()
-                schedule.step()
-                total += loss.detach()
-            report(epoch, epochs, loss=total.item() / len(dataset))
-    if not all(torch.isfinite(p).all() for p in module.parameters()):
-        raise FloatingPointError(f"training diverged (learning_rate {config.learning_rate}, seed {config.seed})")
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            if checkpoint and (state := checkpoint.read()):
+                run.load(state)
+                log.info("the training goes on from update %d of %d", run.step, run.steps)
+            _go_on(run, loss_of, samples, report, checkpoint)
+    except (Cancelled, TrainingError):
+        if checkpoint:
+            checkpoint.remove()
+        raise
+    give_back()
+    if run.skipped:
+        log.warning("%d of %d updates were skipped, because their loss was no number", run.skipped, run.steps)
+    if checkpoint:
+        checkpoint.remove()
+    return run.seconds
 
 
-def optimizer_of(module: Any, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW over what may learn; only matrices and kernels decay, not biases and scales."""
-    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    return torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}],
-        lr=learning_rate,
-        fused=True,
-    )
+def _go_on(run: Run, loss_of: Loss, samples: Samples, report: Report, checkpoint: Checkpoint | None) -> None:
+    """Every update that is still to come."""
+    told = time.monotonic()
+    while run.step < run.steps:
+        batch = run.next_batch()
+        if not run.update(loss_of([strong(samples[index], samples.size) for index in batch]), len(batch)):
+            run.check_skipped([samples.images[index].id for index in batch])
+        if not len(run.left) or time.monotonic() - told >= REPORT_SECONDS:
+            told = time.monotonic()
+            run.tell(report, checkpoint)
+        if checkpoint and checkpoint.due:
+            checkpoint.write(run.state())
+    run.check_weights()
 
 
 def strong(sample: Sample, size: int) -> Sample:
@@ -97,31 +106,33 @@ def strong(sample: Sample, size: int) -> Sample:
     return torch.as_tensor(picture), boxes.as_subclass(torch.Tensor), labels
 
 
+def fit_in_memory(images: int, size: int, most: int = CACHE_BYTES) -> bool:
+    """Whether so many letterboxed images may be kept."""
+    return images * 3 * size**2 <= most
+
+
 class Samples:
     """Letterboxed images with their boxes in the square's pixels."""
 
     def __init__(self, dataset: Dataset, size: int, cached: bool) -> None:
         self.images, self.size = dataset.images, size
-        self.cache: dict[int, Sample] | None = {} if cached else None
+        self.boxes: list[tuple[torch.Tensor, torch.Tensor] | None] = [None] * len(self.images)
+        # one block: one for each, made as it is read, would lie between what the updates need and free again
+        self.squares = torch.empty((len(self.images), 3, size, size), dtype=torch.uint8) if cached else None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> Sample:
-        if self.cache is None:
+        if self.squares is None:
             return self._read(self.images[index])
-        if index not in self.cache:
-            self.cache[index] = self._read(self.images[index])
-        return self.cache[index]
+        if (boxes := self.boxes[index]) is None:
+            self.squares[index], *rest = self._read(self.images[index])
+            boxes = self.boxes[index] = (rest[0], rest[1])
+        return self.squares[index], *boxes
 
     def _read(self, image: LabeledImage) -> Sample:
         square, scale, (left, top) = letterbox(load_image(image.path), self.size)
         objects = ~image.crowd
         boxes = torch.from_numpy(image.xyxy[objects]) * scale + torch.tensor([left, top, left, top])
         return torch.from_numpy(square).permute(2, 0, 1).contiguous(), boxes, torch.from_numpy(image.class_ids[objects])
-
-
-def _batches(samples: Samples, batch: int) -> Iterator[list[Sample]]:
-    """One shuffled, augmented pass."""
-    for chunk in torch.randperm(len(samples)).split(batch):
-        yield [strong(samples[index], samples.size) for index in chunk.tolist()]

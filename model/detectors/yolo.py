@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
@@ -24,6 +25,7 @@ from ultralytics.utils.nms import non_max_suppression
 from model.detectors.base import WeightsError
 from model.detectors.network import MAX_BOXES, Boxes, NetworkDetector
 from model.detectors.precision import autocast, float32
+from model.detectors.recomputed import as_published, recompute
 from model.detectors.training import Sample
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,12 @@ class YoloDetector(NetworkDetector):
     def load(cls, path: str | Path, *, device: str | None = None) -> YoloDetector:
         """Open an ultralytics checkpoint. Only known model classes are unpickled, so a hostile file cannot run code."""
         try:
-            checkpoint, _ = torch_safe_load(str(path), safe_only=True)
+            with TemporaryDirectory() as directory:
+                plain = Path(
+                    directory, "weights.pt"
+                )  # ultralytics drops apostrophes from a path, and renames some files
+                plain.symlink_to(Path(path).resolve())
+                checkpoint, _ = torch_safe_load(str(plain), safe_only=True)
             module = checkpoint.get("ema") or checkpoint["model"]
             if type(module) not in (DetectionModel, RTDETRDetectionModel):  # their subclasses segment, pose, ...
                 raise TypeError(f"holds a {type(module).__name__}, not a detection model")
@@ -99,6 +106,7 @@ class YoloDetector(NetworkDetector):
         """See `NetworkDetector.copy`. The loss that ultralytics keeps in a module belongs to that module's training."""
         twin = super().copy()
         twin.module.criterion = None
+        as_published(twin.module)
         return twin
 
     def untrained(self, names: Sequence[str], image_size: int, seed: int) -> YoloDetector:
@@ -176,6 +184,8 @@ class YoloDetector(NetworkDetector):
         for name, parameter in twin.module.named_parameters():
             if ".dfl." in name:
                 parameter.requires_grad_(False)
+        if self.device.type == "cpu":
+            recompute(twin.module)
         return twin
 
     def _ready(self) -> Self:

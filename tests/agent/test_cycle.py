@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent import learning
 from agent.cycle import COLD, Cycle, CycleConfig, rank
 from agent.gain.rows import Rows
 from agent.inner_loop.plan import Plan, SurrogateConfig
@@ -21,14 +22,16 @@ from agent.pool.store import Encoder, PoolStore
 from agent.strategies.mgral import BASELINES
 from model.data.dataset import Dataset, LabeledImage
 from model.data.detections import Detections
-from model.detectors.base import Detector, FitConfig, Picture
+from model.detectors.base import Detector, FitConfig, Picture, TrainingError
+from model.detectors.network import NetworkDetector
 from model.detectors.yolo import YoloDetector
-from model.evaluate import Metrics
-from model.progress import Watch, silent
+from model.evaluate import Metrics, detect
+from model.progress import Interrupted, Watch, silent
 from model.synthetic.scenes import write_scenes
+from model.thresholds import USUAL, Costs, learn_thresholds
 from model.versions import VersionStore
 from tests.agent.pools import scan
-from tests.model.made import new
+from tests.model.made import new, same, state
 
 SIZE = 64
 
@@ -65,8 +68,8 @@ def watch(seen: list) -> Watch:
 QUICK = CycleConfig(fit=FitConfig(epochs=1, min_steps=2, image_size=SIZE, batch=8), strategy="entropy", budget=4)
 
 
-def metrics(value: float) -> Metrics:
-    return Metrics(value, value, value, {}, 8, 30)
+def metrics(value: float, images: int = 20, boxes: int = 50) -> Metrics:
+    return Metrics(value, value, value, {}, images, boxes)
 
 
 def difference(value: float, error: float) -> Delta:
@@ -93,6 +96,25 @@ def test_a_worse_model_is_kept_but_not_promoted(
     assert f"{new:.3f}" in reason
 
 
+@pytest.mark.parametrize(("images", "boxes"), [(1, 80), (19, 80), (200, 49)])
+@pytest.mark.parametrize("new", [0.2, 0.4])
+def test_on_a_small_holdout_nothing_is_sure(new: float, images: int, boxes: int) -> None:
+    """Of one image every resample is the same, so that the interval has no width."""
+    decision, reason = decide(metrics(new, images, boxes), metrics(0.3, images, boxes), difference(new - 0.3, 0.0))
+    assert decision is (new > 0.3)
+    assert ("not surely better" if decision else "worse, if not surely") in reason
+    assert "20 images and 50 boxes are needed to be sure" in reason
+
+
+@pytest.mark.parametrize(("new", "error"), [(float("nan"), 0.1), (float("inf"), 0.1), (0.3, float("nan"))])
+def test_what_is_no_number_is_not_promoted(new: float, error: float) -> None:
+    value = new - 0.3 if error == 0.1 else error
+    decision, reason = decide(metrics(new), metrics(0.3), difference(value, 0.1))
+    assert not decision
+    assert "no number" in reason
+    assert not decide(metrics(float("nan")), None, None)[0]
+
+
 def test_without_a_holdout_it_is_promoted_and_that_is_said() -> None:
     decision, reason = decide(None, None, None)
     assert decision
@@ -112,6 +134,22 @@ def test_learning_stores_a_version_with_what_it_saw(tmp_path: Path, scenes: Data
     assert learned.metrics.map_interval is not None
     assert store.serving().name == store.list()[0].name  # type: ignore[union-attr]  # promoting is the publisher's
     assert {step for step, _, _ in seen} == {"train", "evaluate", "evaluate the serving model"}
+
+
+def test_thresholds_are_learned_where_enough_is_held_out(
+    tmp_path: Path, scenes: Dataset, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, costs = start(tmp_path, detector), Costs(delete=1e-3, draw=1e3)
+    folder, serving = folder_of(tmp_path), store.list()[0]
+    few = learn(folder, store, serving, detector, scenes, QUICK.fit, watch([]), costs=costs)
+    assert few.version.thresholds == dict.fromkeys(scenes.names, USUAL)
+    monkeypatch.setattr(learning, "FEWEST_IMAGES", 1)
+    monkeypatch.setattr(learning, "FEWEST_BOXES", 1)
+    (folder / learning.KEPT).unlink()  # the training is scored again
+    learned = learn(folder, store, serving, detector, scenes, QUICK.fit, watch([]), costs=costs)
+    _, holdout = scenes.holdout()
+    assert learned.version.thresholds == learn_thresholds(holdout, detect(learned.detector, holdout), costs)
+    assert store.get(learned.version.name).thresholds == learned.version.thresholds
 
 
 def test_a_ruined_training_does_not_get_promoted(tmp_path: Path, scenes: Dataset) -> None:
@@ -219,6 +257,62 @@ def test_a_cycle_that_was_interrupted_does_not_learn_again(tmp_path: Path, scene
     assert len(store.list()) == 3
 
 
+@pytest.mark.parametrize("when", ["train", "evaluate"])
+def test_a_cycle_whose_worker_is_told_to_stop_goes_on_with_its_training(
+    tmp_path: Path, scenes: Dataset, detector: Detector, when: str
+) -> None:
+    """While it trains, and after that, when nothing is stored yet."""
+    fit = replace(QUICK.fit, epochs=3)
+    store = start(tmp_path, detector)
+    serving = store.list()[0]
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = learn(tmp_path / "whole", store, serving, detector, scenes, fit, watch([]))
+    seen: list = []
+
+    def stop(stage: str, done: int, total: int, **_: float) -> None:
+        seen.append((stage, done, total))
+        if stage == when and done >= 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        learn(tmp_path / "parts", store, serving, detector, scenes, fit, stop)
+    assert len(store.list()) == 2
+    first = list(seen)
+    learned = learn(tmp_path / "parts", store, serving, detector, scenes, fit, watch(seen))
+    again = [done for now, done, _ in seen[len(first) :] if now == "train"]
+    assert again == ([3] if when == "train" else [])
+    assert learned.updates == whole.updates
+    assert same(state(learned.detector), state(whole.detector))
+    assert learned.seconds > 0
+
+
+def test_a_checkpoint_of_another_cycle_is_removed(tmp_path: Path, scenes: Dataset, detector: Detector) -> None:
+    def stop(stage: str, done: int, total: int, **_: float) -> None:  # noqa: ARG001 - the signature of a Watch
+        raise Interrupted
+
+    store, folder = start(tmp_path, detector), folder_of(tmp_path)
+    with pytest.raises(Interrupted):
+        learn(folder, store, store.list()[0], detector, scenes, QUICK.fit, stop)
+    assert (folder / "checkpoint.pt").exists()
+    nothing = Dataset(tuple(LabeledImage(i.id, i.path, i.size) for i in scenes.images), scenes.names)
+    with pytest.raises(ValueError, match="without any box"):
+        learn(folder, store, store.list()[0], detector, nothing, QUICK.fit, stop)
+    assert not (folder / "checkpoint.pt").exists()
+
+
+def test_of_a_training_that_ends_in_no_number_nothing_is_stored(
+    tmp_path: Path, scenes: Dataset, detector: Detector
+) -> None:
+    assert isinstance(detector, NetworkDetector)
+    ruined = detector.copy()
+    next(ruined.module.parameters()).data.fill_(float("nan"))
+    store = start(tmp_path, detector)
+    with pytest.raises(TrainingError, match=r"train again with another SEED"):
+        learn(folder_of(tmp_path), store, store.list()[0], ruined, scenes, QUICK.fit, watch([]))
+    assert len(store.list()) == 1
+
+
 def test_the_inner_loop_takes_up_where_it_was_left(tmp_path: Path, detector: Detector) -> None:
     scenes = write_scenes(tmp_path / "scenes", 40, seed=5)
     labeled = scenes.subset([image.id for image in scenes.images[:30]])
@@ -235,7 +329,8 @@ def test_the_inner_loop_takes_up_where_it_was_left(tmp_path: Path, detector: Det
     cycle = Cycle(DatasetImages(scenes), config, watch([]))
 
     def go() -> Plan:
-        return cycle.plan(folder, labeled, pool, learned.detector, learned, detector)
+        hindsight = cycle.look_back(folder, labeled, learned.earlier, detector)
+        return cycle.plan(folder, labeled, pool, learned.detector, learned, hindsight)
 
     first = go()
     assert [variant.kind for variant in first.variants] == ["control", "random", "weakness"]

@@ -16,7 +16,7 @@ def test_ranking_prints_seconds_and_memory_of_each_size(capfd: pytest.CaptureFix
     ranking.main(["--quick"])
     figures = json.loads(capfd.readouterr().out.splitlines()[-1])
     for size in ("1e2", "1e3"):
-        assert {f"{key}_{size}" for key in ("seconds", "train_seconds", "rank_seconds", "peak_gb")} <= figures.keys()
+        assert {f"{key}_{size}" for key in ("seconds", "describe_seconds", "rank_seconds", "peak_gb")} <= figures.keys()
     assert figures["growth_1e2_1e3"] == pytest.approx(figures["seconds_1e3"] / figures["seconds_1e2"])
     assert 0.05 < figures["peak_gb_1e3"] < 2
     assert all(np.isfinite(value) and value > 0 for value in figures.values())

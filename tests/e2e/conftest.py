@@ -17,8 +17,8 @@ from backend.commands.annotator import Annotator
 from backend.commands.local import LocalStack, StartError, attempts, find_label_studio
 from backend.label_studio.client import Studio
 from backend.project.connect import connect
-from backend.project.published import Publication, Published
-from backend.project.serving import store_of
+from backend.project.published import Publication
+from backend.project.serving import published_of, store_of
 from backend.queue.enqueue import Jobs
 from backend.queue.progress import describe
 from backend.settings import Settings
@@ -35,6 +35,7 @@ TRAINING = {
     "RECONCILE_SECONDS": "30",
     "STRATEGY": "two_stage",  # the agent's own cycle is in test_cycle and test_simulated_labeling
     "START_TRAINING_EACH_N_UPDATES": str(AUTO_RETRAIN),
+    "IMAGE_NETWORKS": "127.0.0.1",  # a bucket of the tests' own
     "BASIC_AUTH_USER": "studio",
     "BASIC_AUTH_PASS": "s3cret",
 }
@@ -50,7 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.timeout(400))
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(400))
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +113,7 @@ class Project:
                 seen = describe(job)
                 assert seen["status"] not in {"failed", "stopped", "canceled"}, seen
                 if seen["status"] == "finished":
-                    return seen | {"result": job.return_value()}
+                    return {"result": job.return_value()} | seen  # a cycle tells it itself
         raise AssertionError(f"no {kind} job of project {self.id} finished")
 
     def start_training(self) -> None:
@@ -137,7 +139,7 @@ class Project:
         self.studio.call("POST", "/api/dm/actions", params=params, json=body)
 
     def live(self) -> Publication:
-        current = Published(self.settings.model_dir / str(self.id)).current()
+        current = published_of(self.settings, self.id).current()
         assert current is not None
         return current
 
@@ -157,7 +159,7 @@ class Project:
         return self.studio.project(self.id)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_project(stack: LocalStack, settings: Settings, studio: Studio, scenes: Dataset) -> Callable[..., Project]:
     def make(title: str, images: int = 16, config: str | None = None) -> Project:
         annotator = Annotator(studio, scenes)

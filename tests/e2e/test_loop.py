@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 
+import pytest
 import requests
 
+from agent.costs import FEWEST
+from backend.commands.doctor import examine
 from backend.commands.local import LocalStack
 from backend.label_studio.client import ORDERED, Studio
 from backend.project.connect import TAB
-from backend.project.serving import store_of
+from backend.project.publish import Publisher
+from backend.project.serving import published_of, store_of
+from backend.queue.progress import describe
+from backend.settings import Settings
 from tests.e2e.conftest import AUTO_RETRAIN, SHAPES, TRAINING, Project, until
 
 
@@ -57,6 +66,14 @@ def test_a_project_without_rectangles_is_refused_in_one_line(stack: LocalStack, 
     assert len(refused.stderr.strip().splitlines()) == 1
 
 
+def card(stack: LocalStack, project: Project) -> str:
+    """The title of the backend in Settings, Model. Not over HTTP, where each look has Label Studio write the whole row,
+    an older title with it."""
+    with closing(sqlite3.connect(stack.directory / "label-studio/label_studio.sqlite3", timeout=30)) as tables:
+        (title,) = tables.execute("SELECT title FROM ml_mlbackend WHERE project_id = ?", (project.id,)).fetchone()
+    return title
+
+
 def test_label_train_and_get_tasks_in_order(make_project: Callable[..., Project], stack: LocalStack) -> None:
     project = make_project("loop")
     project.connect()
@@ -68,12 +85,17 @@ def test_label_train_and_get_tasks_in_order(make_project: Callable[..., Project]
 
     before = project.live()
     project.start_training()
+    until(60, lambda: card(stack, project).startswith("MGRAL · training "), "the card to say what runs")
     done = project.wait("train")
     live = project.live()
     assert live.model_version != before.model_version
+    until(60, lambda: card(stack, project).startswith(f"MGRAL · {live.version[:5]}, "), "the card to say what serves")
     assert done["result"]["predicted"] == 16
     assert set(done["stages"]) >= {"fetch", "train", "scan", "rank", "import"}
     assert any("mAP" in line or "holdout" in line or "comparison" in line for line in done["log"])
+    assert any(f"until {FEWEST} annotations tell how long they took (10 do)" in line for line in done["log"])
+    costs = json.loads(store_of(project.settings, project.id).read(live.version, "ranking.json"))["costs"]
+    assert (costs["annotations"], costs["annotators"], costs["learned"]) == (10, 1, False)
     assert project.info()["model_version"] == live.model_version
     assert project.studio.model_versions(project.id)[live.model_version] == 16
 
@@ -110,26 +132,56 @@ def test_two_annotators_in_turn_get_different_tasks_in_order(
     assert served == order[:8]
 
 
-def test_roll_back_brings_back_boxes_and_order(make_project: Callable[..., Project], stack: LocalStack) -> None:
-    project = make_project("roll back")
+@pytest.fixture(scope="module")
+def trained(make_project: Callable[..., Project]) -> Project:
+    """A project with a first version and a trained one, the last six of its order labeled."""
+    project = make_project("roll back", images=20)
     project.connect()
     project.wait("rank")
-    first, cold_order = project.live(), project.order()
-    for task in cold_order[-6:]:
+    for task in project.order()[-6:]:
         project.annotator.label(task)
     project.start_training()
     project.wait("train")
-    store = store_of(project.settings, project.id)
-    if project.live().version == first.version:  # six steps may well be worse: kept, not promoted
+    return project
+
+
+def test_roll_back_brings_back_boxes_and_order(trained: Project, stack: LocalStack) -> None:
+    project, store = trained, store_of(trained.settings, trained.id)
+    first = store.list()[0].name
+    cold_order = json.loads(store.read(first, "ranking.json"))["order"]
+    if project.live().version == first:  # six steps may well be worse: kept, not promoted
         store.promote(store.list()[-1].name)
     done = mgral(stack, "versions", str(project.id), "--roll-back")
     assert done.returncode == 0, done.stderr
-    assert project.live().version == first.version
+    assert project.live().version == first
     assert project.info()["model_version"] == project.live().model_version
     shown = mgral(stack, "versions", str(project.id)).stdout
-    assert f"* {first.version}" in shown
+    assert f"* {first}" in shown
     assert project.order() == cold_order
     assert project.served(10) == cold_order[:10]  # the last six of it are labeled
+
+
+def test_a_version_that_is_chosen_by_hand_during_a_training_stays(trained: Project) -> None:
+    project, store = trained, store_of(trained.settings, trained.id)
+    serving = store.serving()
+    assert serving is not None
+    chosen = next(version for version in store.list() if version.name != serving.name)
+    project.start_training()
+    head = project.jobs.last("train", project.id)
+    assert head is not None
+    until(60, lambda: describe(head)["stage"] in ("train", "evaluate"), "the training to have begun with what serves")
+    with project.jobs.exclusive(project.id):  # nothing is made live meanwhile
+        store.promote(chosen.name)
+        publisher = Publisher(project.studio, project.id, store, published_of(project.settings, project.id))
+        publisher.show(chosen, 0, project.jobs)
+    done = project.wait("train")
+    if done["result"]["promoted"]:  # by the training, which may not overrule who chose by hand
+        assert done["result"]["model_version"] is None
+        assert any(f"somebody let {chosen.name} serve" in line for line in done["log"])
+    else:  # the tasks are ordered anew for the version that was chosen
+        assert done["result"]["model_version"].startswith(chosen.name)
+    assert project.live().version == chosen.name
+    assert project.info()["model_version"] == project.live().model_version
 
 
 def test_training_starts_by_itself_after_enough_annotations(make_project: Callable[..., Project]) -> None:
@@ -173,7 +225,9 @@ def test_broken_images_cost_only_themselves(make_project: Callable[..., Project]
     assert any("gone.jpg" in line and "answered" in line for line in left_out)
 
 
-def test_training_without_labels_says_so_and_leaves_the_order(make_project: Callable[..., Project]) -> None:
+def test_training_without_labels_says_so_and_leaves_the_order(
+    make_project: Callable[..., Project], stack: LocalStack
+) -> None:
     project = make_project("nothing labeled", images=4)
     project.connect()
     project.wait("rank")
@@ -184,6 +238,8 @@ def test_training_without_labels_says_so_and_leaves_the_order(make_project: Call
     until(60, lambda: job.get_status().value == "failed", "the training to fail")
     assert "no boxes to learn from" in job.get_meta()["error"]
     assert project.live() == live
+    until(60, lambda: "failed: no boxes to learn from" in card(stack, project), "the card to say what to do")
+    assert project.info()["model_version"] == live.model_version
 
 
 def test_drawing_a_region_asks_for_the_boxes_in_it(make_project: Callable[..., Project]) -> None:
@@ -225,9 +281,10 @@ def test_a_personal_access_token_works_too(
     assert reply.ok
 
 
-def test_doctor_is_content_and_names_what_is_not(stack: LocalStack) -> None:
-    well = mgral(stack, "doctor")
-    assert well.returncode == 0, well.stdout
+def test_doctor_is_content_and_names_what_is_not(stack: LocalStack, settings: Settings) -> None:
+    findings = [finding for finding in examine(settings) if not finding.what.startswith("project")]  # others' work
+    assert len(findings) >= 6
+    assert all(finding.well for finding in findings), findings
     environment = stack.environment(**TRAINING) | {
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "LABEL_STUDIO_API_KEY": "0" * 40,

@@ -1,4 +1,4 @@
-"""A child whose parent is killed must not work on."""
+"""A child whose parent is killed must not work on; memory that was freed goes back to the system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from backend.commands.local import attempts
+from model.processes import give_back
 
 PARENT = """
 import multiprocessing, os, sys, time
@@ -57,3 +60,19 @@ def test_a_child_whose_parent_was_gone_already_ends_at_once(tmp_path: Path) -> N
         [sys.executable, str(script), another], capture_output=True, text=True, env=environment, check=True
     )
     assert "ready" not in process.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+def test_what_was_freed_is_given_back() -> None:
+    blocks = [bytearray(b"x") * 100_000 for _ in range(600)]  # 60 MB, too small for the C library to map each
+    last = blocks[-1]  # so that it cannot do so by itself
+    blocks.clear()
+    before = resident()
+    give_back()
+    assert before - resident() > 30e6
+    assert len(last) == 100_000
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

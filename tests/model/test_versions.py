@@ -171,6 +171,20 @@ def test_prune_with_a_history_that_comes_back_to_one_version(store: VersionStore
         store.roll_back()
 
 
+def test_what_the_project_started_from_is_never_pruned(store: VersionStore, detector: YoloDetector) -> None:
+    assert store.untrained() is None
+    add(store, detector, parent="v0", images=0)
+    add(store, detector)
+    assert store.untrained() is None
+    start = store.add_first(detector, {})
+    trained = [add(store, detector, parent=start.name) for _ in range(3)]
+    for version in trained:
+        store.promote(version.name)
+    store.prune(1)
+    assert store.list() == [start, *trained[-2:]]
+    assert store.untrained() == start
+
+
 def test_prune_keeps_at_least_one(store: VersionStore) -> None:
     with pytest.raises(ValueError, match="keep 0: at least 1"):
         store.prune(0)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from model.artefacts import Artefacts
 from model.detectors.yolo import YoloDetector
 from model.versions import VersionError, VersionStore
-from tests.model.made import add, contents
+from tests.model.made import add, contents, full_disk
 
 
 @pytest.mark.parametrize("damage", ["cut", "no object", "key missing", "no file", "no weights", "not utf-8"])
@@ -75,15 +74,86 @@ def test_a_damaged_serving_file_is_reported_and_mended_by_promoting(
     assert store.serving() == a
 
 
-@contextmanager
-def full_disk(limit: int) -> Iterator[None]:
-    """No file may grow beyond `limit` bytes: the system refuses the write, as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+HARMS = ["cut", "emptied", "other bytes", "one byte", "missing", "a directory"]
+
+
+def harm(file: Path, how: str) -> None:
+    """Damage a file."""
+    content = bytearray(file.read_bytes())
+    file.unlink()
+    if how == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    elif how == "emptied":
+        file.touch()
+    elif how == "other bytes":
+        file.write_bytes(bytes(reversed(content)))
+    elif how == "one byte":
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    elif how == "a directory":
+        (file / "x").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("digest", [True, False], ids=["a digest", "none, as in earlier releases"])
+@pytest.mark.parametrize("how", HARMS)
+def test_weights_that_are_not_what_was_saved_are_found(
+    how: str, digest: bool, store: VersionStore, detector: YoloDetector
+) -> None:
+    before, after = add(store, detector), add(store, detector)
+    for version in (before, after):
+        store.promote(version.name)
+    if not digest:
+        meta = after.path / "version.json"
+        meta.write_text(json.dumps({k: v for k, v in json.loads(meta.read_text()).items() if k != "digest"}))
+    assert store.serving().name == after.name  # type: ignore[union-attr]
+    assert list(store.damages()) == []
+    harm(after.weights, how)
+    assert store.serving() == before
+    (line,) = store.damages()
+    assert line.startswith(f"{after.weights} is damaged (")
+    assert "from a backup" in line
+    assert store.named() == after.name  # it serves again as soon as its file is back
+
+
+def test_a_copy_that_is_damaged_is_fetched_again(tmp_path: Path, detector: YoloDetector) -> None:
+    there, here = (Artefacts(f"file://{tmp_path}/there", tmp_path / name) for name in ("one", "two"))
+    made = VersionStore(there.local / "7", there).add_first(detector, {})
+    store = VersionStore(here.local / "7", here)
+    good = store.get(made.name).weights.read_bytes()
+    for how in HARMS:
+        file = store.get(made.name).weights
+        file.chmod(0o600)
+        harm(file, how)
+        assert store.get(made.name).weights.read_bytes() == good
+        assert list(store.damages()) == []
+
+
+@pytest.mark.parametrize("how", [*HARMS, "wrong shape"])
+def test_a_lost_promotion_comes_back_from_what_served(
+    how: str, store: VersionStore, detector: YoloDetector, caplog: pytest.LogCaptureFixture
+) -> None:
+    start = store.add_first(detector, {})
+    trained, never = add(store, detector), add(store, detector)
+    store.promote(trained.name)
+    file = store.root / "serving.json"
+    if how == "wrong shape":
+        file.write_text('{"current": 3, "history": "x"}')
+    elif how == "one byte":
+        file.write_text(file.read_text().replace('"history"', '"histury"'))
+    else:
+        harm(file, how)
+    assert store.lost()
+    assert store.serving() is None
+    (line,) = store.damages()
+    assert str(file) in line
+    assert "mgral versions" in line
+    if how != "missing":
+        assert store.prune(1) == []  # nobody knows which of them serves
+    assert store.restore([never.name[:-1], start.name, trained.name]) == trained
+    assert not store.lost()
+    assert list(store.damages()) == []
+    assert store.roll_back() == start
+    assert "which annotators were shown last" in caplog.text
 
 
 def test_when_the_disk_is_full_the_store_stays_as_it_was(store: VersionStore, detector: YoloDetector) -> None:

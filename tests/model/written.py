@@ -58,11 +58,11 @@ def label_lines(image: LabeledImage) -> str:
     return "".join(f"{k} {cx:.6f} {cy:.6f} {w:.6f} {h:.6f}\n" for k, cx, cy, w, h in columns)
 
 
-def yolo_files(root: Path, scenes: Dataset, by_split: bool = True) -> None:
+def yolo_files(root: Path, scenes: Dataset, by_split: bool = True, empty: bool = False) -> None:
     for image in scenes.images:
         below = side(image) if by_split else "."
         put(image.path, root / "images" / below)
-        if len(image.class_ids):  # as exporters do, no file where there is nothing to say
+        if empty or len(image.class_ids):  # ultralytics has no file where there is nothing to say, other tools have
             write(root / "labels" / below / f"{image.path.stem}.txt", label_lines(image))
 
 
@@ -113,7 +113,7 @@ def yolo_polygons(root: Path, scenes: Dataset) -> Path:
 
 
 def yolo_without_yaml(root: Path, scenes: Dataset) -> Path:
-    yolo_files(root, scenes)
+    yolo_files(root, scenes, empty=True)
     write(root / "classes.txt", "\n".join(scenes.names) + "\n")
     return root
 
@@ -186,7 +186,7 @@ def train_is_val(root: Path, scenes: Dataset) -> Path:
 
 
 def flat_yolo(root: Path, scenes: Dataset) -> Path:
-    yolo_files(root, scenes, by_split=False)
+    yolo_files(root, scenes, by_split=False, empty=True)
     write(root / "classes.txt", "\n".join(scenes.names))
     return root
 

@@ -164,6 +164,28 @@ def test_malformed_detections_are_named(change: dict, message: str) -> None:
         MatchTable.build(truth, detections)
 
 
+@pytest.mark.parametrize("value", ["7", "a7", 2**63, 2**70, 1.5, None, True, float("nan"), [1]])
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [("images", "id"), ("categories", "id"), ("annotations", "image_id"), ("annotations", "category_id")],
+)
+def test_ids_that_are_no_whole_numbers_of_64_bits_are_refused_at_once(table: str, key: str, value: object) -> None:
+    """numpy reads "7" as 7, and 1.5 as 1."""
+    truth, detections = small()
+    truth[table][0][key] = value
+    with pytest.raises(ValueError, match=rf"0: {key} (must be a|is \d+|is nan)"):
+        MatchTable.build(truth, detections)
+
+
+def test_the_greatest_id_of_64_bits_is_kept() -> None:
+    truth, detections = small()
+    before = truth["images"][0]["id"]
+    for row in [*truth["annotations"], *detections]:
+        row["image_id"] = 2**63 - 1 if row["image_id"] == before else row["image_id"]
+    truth["images"][0]["id"] = 2**63 - 1
+    assert 2**63 - 1 in MatchTable.build(truth, detections).image_ids.tolist()
+
+
 def test_malformed_ground_truth_is_named() -> None:
     truth, detections = small()
     with pytest.raises(ValueError, match="no 'categories'"):

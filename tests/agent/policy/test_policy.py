@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.policy import policy as policy_module
 from agent.policy.policy import KAPPA, LARGEST_SCORE, Policy, choose_batch, log_likelihood, rank_rows, sample_batches
-from bench.ranking import PlantedTable
+from bench.planted import PlantedTable
 
 
 def fresh(features: int, seed: int = 0) -> Policy:

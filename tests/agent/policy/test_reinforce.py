@@ -19,7 +19,7 @@ from agent.policy.reinforce import (
     reinforce_loss,
     train_policy,
 )
-from bench.ranking import PlantedTable
+from bench.planted import PlantedTable
 
 SHORT = ReinforceConfig(updates=6, chunks=2, episodes=4, imitation=3, check=2)
 

@@ -209,6 +209,70 @@ def test_a_diverged_encoder_is_named(tmp_path: Path, value: float) -> None:
         PoolStore(tmp_path).scan(encoder(Counting(value=value)), images(5))
 
 
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", '{"fingerprint": "one"}', '{"fingerprint": "one", "names": [], "width": 0}']
+)
+def test_a_damaged_store_is_made_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    scanned(tmp_path, *range(6))
+    (tmp_path / "store.json").write_text(damage)
+    store = PoolStore(tmp_path)
+    assert f"{tmp_path / 'store.json'} is damaged" in caplog.text
+    assert len(store) == 0
+    detector = Counting()
+    assert store.scan(encoder(detector), images(4, 5)) == detector.looked == [4, 5]
+    np.testing.assert_array_equal(PoolStore(tmp_path).pool([5], [], AP, NAMES).encodings[:][0], encoding(5))
+
+
+# -- shards -----------------------------------------------------------------------------------------------------------
+
+
+def test_shards_together_are_one_store(tmp_path: Path) -> None:
+    scanned(tmp_path / "one", 1, 2, 3, 4, 5)
+    scanned(tmp_path / "two", 9, 8)
+    store = PoolStore(tmp_path / "all")
+    for shard in ("one", "two", "one"):  # one of them twice
+        store.absorb(tmp_path / shard)
+    assert len(store) == 7
+    assert (tmp_path / "all" / "index.bin").stat().st_size == 7 * ENTRY.itemsize
+    detector = Counting()
+    assert store.scan(encoder(detector), images(9, 1, 7)) == [9, 1, 7]
+    assert detector.looked == [7]
+    got, wanted = (
+        s.pool([8, 2, 7], [5], AP, NAMES) for s in (PoolStore(tmp_path / "all"), scanned(tmp_path / "x", 8, 2, 7, 5))
+    )
+    for name in ("ids", "encodings", "descriptors", "labeled_encodings", "standardised"):
+        np.testing.assert_array_equal(getattr(got, name)[:], getattr(wanted, name)[:], err_msg=name)
+
+
+def test_the_newest_of_an_image_counts(tmp_path: Path) -> None:
+    store = scanned(tmp_path / "all", 1, 2)
+    changed = Planted((2, "data/other.jpg"))
+    PoolStore(tmp_path / "shard").scan(encoder(), changed)
+    store.absorb(tmp_path / "shard")
+    assert len(store) == 2
+    assert store.describes([*images(1, 2).keys(), *changed.keys()]).tolist() == [True, False, True]
+
+
+def test_a_torn_shard_gives_what_is_whole(tmp_path: Path) -> None:
+    scanned(tmp_path / "shard", *range(6))
+    os.truncate(tmp_path / "shard" / "encodings.bin", 2 * WIDTH * 4 + 1)
+    store = PoolStore(tmp_path / "all")
+    store.absorb(tmp_path / "shard")
+    assert len(store) == len(PoolStore(tmp_path / "all")) == 4
+    store.absorb(tmp_path / "empty")
+    assert len(store) == 4
+
+
+def test_a_shard_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    store = scanned(tmp_path / "all", 1, 2)
+    PoolStore(tmp_path / "shard").scan(encoder(fingerprint="two"), images(3))
+    with pytest.raises(
+        ValueError, match=r"shard has another fingerprint than .*all: it is of another detector; delete it"
+    ):
+        store.absorb(tmp_path / "shard")
+    assert len(store) == 2
+
+
 def test_an_empty_store_gives_an_empty_pool(tmp_path: Path) -> None:
     assert len(PoolStore(tmp_path).pool([1, 2], [3], AP, NAMES)) == 0
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from agent.costs import LabelingCosts
 from agent.match_table import MatchTable
 from agent.simulation.curves import Curves, area, interval, labels_needed, resample
+from agent.simulation.figures import draw_curves
 from agent.simulation.report import summarise
+from backend.commands.simulation_view import verdict
 
 X = np.array([10, 20, 40])
 
@@ -41,10 +48,27 @@ def test_labels_needed_is_where_the_curve_first_reaches_the_target(y: list, targ
     assert labels_needed(X, np.array(y), target) == pytest.approx(needed)
 
 
+def test_area_by_minutes_counts_images_and_boxes() -> None:
+    """At 30 s an image and 60 s a box: (10, 20, 40) images of (2, 4, 8) boxes take 7, 14 and 28 minutes, with twice the
+    boxes 9, 18 and 36. At the common minutes 9 to 28, straight lines of 0.1 at 7 (9) to 0.4 at 28 (36)."""
+    maps = np.array([[[0.1, 0.2, 0.4]]] * 2)
+    boxes = np.array([[[2.0, 4.0, 8.0]], [[4.0, 8.0, 16.0]]])
+    both = replace(curves(("random", "mgral"), maps, boxes), costs=LabelingCosts(30, 60))
+    np.testing.assert_allclose(both.minutes[:, 0], [[7, 14, 28], [9, 18, 36]])
+    first, second = both.area_by(both.minutes)
+    at = {9: 0.1 + 0.1 * 2 / 7, 14: 0.2, 28: 0.4}  # random
+    assert first == pytest.approx((5 * (at[9] + at[14]) / 2 + 14 * (at[14] + at[28]) / 2) / 19, abs=1e-3)
+    there = 0.2 + 0.2 * 10 / 18  # mgral at 28 minutes
+    assert second == pytest.approx((9 * (0.1 + 0.2) / 2 + 10 * (0.2 + there) / 2) / 19, abs=1e-3)
+    told = summarise(both)
+    assert told["strategies"]["mgral"]["area_by_minutes_over_random"] == pytest.approx(second / first, abs=1e-4)
+    assert (told["seconds_an_image"], told["seconds_a_box"]) == (30, 60)
+
+
 def test_area_by_boxes_goes_as_far_as_all_strategies_do() -> None:
     maps = np.array([[[0.0, 0.2, 0.4]], [[0.0, 0.2, 0.4]]])
     boxes = np.array([[[10.0, 20.0, 30.0]], [[10.0, 30.0, 50.0]]])  # the second draws twice as many boxes for the same
-    first, second = curves(("random", "mgral"), maps, boxes).area_by_boxes()
+    first, second = curves(("random", "mgral"), maps, boxes).area_by(boxes)
     assert first == pytest.approx(0.2, abs=1e-3)
     assert second == pytest.approx(0.1, abs=1e-3)
 
@@ -70,6 +94,31 @@ def test_what_all_strategies_share_is_no_uncertainty_of_their_difference() -> No
     told = summarise(curves(("random", "mgral"), np.concatenate([one, one]), spread=0.05))["strategies"]["mgral"]
     assert told["area_over_random_interval"] == [1.0, 1.0]
     assert told["better_than_random"] == 0.0
+
+
+NOTHING, SOMETHING = [[0.0, 0.0, 0.0]] * 2, [[0.1, 0.2, 0.3]] * 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("random", "other"), [(NOTHING, NOTHING), (NOTHING, SOMETHING), (SOMETHING, NOTHING)])
+def test_an_area_of_0_is_told_and_drawn(random: list, other: list, tmp_path: Path) -> None:
+    measured = curves(("random", "entropy", "mgral"), np.array([random, other, other]))
+    summary = json.loads(json.dumps(summarise(measured) | {"seeds": [0]}))
+    draw_curves(measured, summary, tmp_path)
+    assert (tmp_path / "curves.svg").exists()
+    about = summary["strategies"]["mgral"]
+    if random is NOTHING:
+        assert about["area_over_random"] is None
+        assert about.get("labels_for_final_of_random") is None
+        assert "random found nothing (its area is 0), so there is nothing to compare with" in verdict(summary)
+    else:
+        assert about["area_over_random"] == 0
+        assert "mgral: final mAP 0.000, area 0.000 of random's [0.0, 0.0], does not reach" in verdict(summary)
+
+
+def test_images_without_boxes_after_the_start_have_no_area_by_boxes() -> None:
+    flat = np.broadcast_to(12.0, (1, 1, 3))
+    assert np.isnan(curves(("random",), np.array([[[0.1, 0.2, 0.3]]]), flat).area_by(flat)).all()
 
 
 def test_an_ablation_is_measured_beside_mgral() -> None:

@@ -16,20 +16,25 @@ from filelock import FileLock
 from PIL import Image
 
 from agent.inner_loop.planning import PlanConfig
+from agent.match_table import MatchTable
 from agent.simulation.config import SimulationConfig, SimulationError
 from agent.simulation.grid import simulate
 from agent.simulation.report import COLUMNS
+from agent.simulation.run import TABLE
 from backend.commands.local import attempts
 from model.data.dataset import Dataset
 from model.detectors.base import FitConfig
 from model.synthetic.scenes import write_scenes
+from model.versions import VersionStore
+from tests.model.made import TINY_YOLO, new
 
+STRATEGIES = ("kmeanspp", "mgral-greedy")
 OPTIONS = (
-    "--strategies entropy,mgral-greedy --initial 20 --batch 4 --cycles 1 --seeds 0 --image-size 64 --steps 6 "
+    "--strategies kmeanspp,mgral-greedy --initial 20 --batch 4 --cycles 1 --seeds 0 --image-size 64 --steps 6 "
     "--hindsight 0 --workers 1 --time-budget 1e6 --base start"
 )
 CONFIG = SimulationConfig(
-    ("entropy", "mgral-greedy"),
+    STRATEGIES,
     20,
     4,
     1,
@@ -48,8 +53,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def config(data: Path) -> SimulationConfig:
+    """Of a detector that is tiny, and knows nothing."""
+    (data / "tiny.yaml").write_text(TINY_YOLO)
+    new(str(data / "tiny.yaml"), ("a", "b")).save(data / "tiny.pt")
+    return replace(CONFIG, weights=str(data / "tiny.pt"))
+
+
+NOTES = ("1 of 60 pictures is left out", "2 of 99 boxes were cut")
+
+
+@pytest.fixture(scope="module")
 def scenes(data: Path) -> tuple[Dataset, Dataset]:
-    return Dataset.from_coco(data / "annotations.json", data / "images").pool_and_evaluation()
+    dataset = Dataset.from_coco(data / "annotations.json", data / "images")
+    return replace(dataset, notes=NOTES).pool_and_evaluation()
 
 
 def start(data: Path, out: Path) -> subprocess.Popen:
@@ -62,13 +79,17 @@ def start(data: Path, out: Path) -> subprocess.Popen:
         str(data),
         "--out",
         str(out),
+        "--detector",
+        str(data / "tiny.pt"),
         *OPTIONS.split(),
     ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
-def resumed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, dict]:
+def resumed(
+    data: Path, scenes: tuple[Dataset, Dataset], config: SimulationConfig, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict, dict]:
     """(directory, state when it was killed, summary): `mgral simulate`, killed with -9 after its first choice, and
     taken up again."""
     out = tmp_path_factory.mktemp("out") / "curves"
@@ -82,8 +103,12 @@ def resumed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
             first.send_signal(signal.SIGKILL)
     state = {path: path.stat().st_mtime_ns for path in out.glob("seed-0/*/*/measured.json")}
     state |= {path: path.stat().st_mtime_ns for path in out.glob("seed-0/start/measured.json")}
-    pool_and_evaluation = Dataset.from_coco(data / "annotations.json", data / "images").pool_and_evaluation()
-    return out, state, simulate(*pool_and_evaluation, CONFIG, out, 1, lambda *_, **__: None)
+    return out, state, simulate(*scenes, config, out, 1, lambda *_, **__: None)
+
+
+def found(out: Path) -> dict[str, str]:
+    """Fingerprints of all that each model found in the evaluation images: they change with any score of any box."""
+    return {str(path.relative_to(out)): MatchTable.load(path).fingerprint for path in out.rglob(TABLE)}
 
 
 def results(out: Path) -> dict[tuple[str, int], dict[str, str]]:
@@ -96,15 +121,18 @@ def test_a_killed_simulation_repeats_no_training(resumed: tuple[Path, dict, dict
     out, state, _ = resumed
     assert 1 <= len(state) < 3  # it was killed in the middle
     assert all(path.stat().st_mtime_ns == time for path, time in state.items())
-    assert set(results(out)) == {(name, cycle) for name in ("entropy", "mgral-greedy") for cycle in range(2)}
+    assert set(results(out)) == {(name, cycle) for name in STRATEGIES for cycle in range(2)}
 
 
 @pytest.mark.timeout(200)
 def test_it_ends_as_if_it_had_not_been_killed(
-    resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset], tmp_path: Path
+    resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset], config: SimulationConfig, tmp_path: Path
 ) -> None:
+    """Nor side by side instead of one by one."""
     seen: list[tuple] = []
-    simulate(*scenes, CONFIG, tmp_path / "curves", 2, lambda *now, **_: seen.append(now))
+    simulate(*scenes, config, tmp_path / "curves", 2, lambda *now, **_: seen.append(now))
+    assert found(tmp_path / "curves") == found(resumed[0])
+    assert len(set(found(resumed[0]).values())) == 3  # the start's, and one of each strategy
     whole, killed = results(tmp_path / "curves"), results(resumed[0])
     assert {key: (row["map"], row["chosen_by"], row["boxes"]) for key, row in whole.items()} == {
         key: (row["map"], row["chosen_by"], row["boxes"]) for key, row in killed.items()
@@ -115,8 +143,8 @@ def test_it_ends_as_if_it_had_not_been_killed(
 def test_all_strategies_start_alike_and_learn_from_what_they_chose(resumed: tuple[Path, dict, dict]) -> None:
     out = resumed[0]
     rows = results(out)
-    assert rows["entropy", 0]["map"] == rows["mgral-greedy", 0]["map"]
-    for name in ("entropy", "mgral-greedy"):
+    assert rows["kmeanspp", 0]["map"] == rows["mgral-greedy", 0]["map"]
+    for name in STRATEGIES:
         labeled = set(json.loads((out / "seed-0/start/measured.json").read_text())["labeled"])
         assert len(labeled) == 20
         chosen = json.loads((out / f"seed-0/{name}/0/chosen.json").read_text())["ids"]
@@ -134,6 +162,8 @@ def test_what_it_leaves(resumed: tuple[Path, dict, dict]) -> None:
     assert json.loads((out / "summary.json").read_text()) == summary
     assert summary["seeds"] == [0]
     assert summary["labeled"] == [20, 24]
+    assert summary["notes"] == list(NOTES)
+    assert VersionStore(out / "seed-0/kmeanspp/versions").list()[-1].note.endswith("; ".join(NOTES))
     assert len(summary["cycle"]["mgral-greedy"]["rho"]) == 1
     assert "<svg" in (out / "curves.svg").read_text()
     assert Image.open(out / "curves.png").width > 800
@@ -143,20 +173,20 @@ def test_what_it_leaves(resumed: tuple[Path, dict, dict]) -> None:
 
 @pytest.mark.timeout(200)
 def test_more_strategies_and_cycles_are_added_to_what_is_there(
-    resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset]
+    resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset], config: SimulationConfig
 ) -> None:
     out = resumed[0]
     before = results(out)
     seen: list[tuple] = []
-    more = replace(CONFIG, strategies=("entropy", "random"), cycles=2)
+    more = replace(config, strategies=("kmeanspp", "random"), cycles=2)
     simulate(*scenes, more, out, 1, lambda *now, **_: seen.append(now))
     after = results(out)
-    assert set(after) == {(name, cycle) for name in ("entropy", "random") for cycle in range(3)}
-    assert after["entropy", 0] == before["entropy", 0]
+    assert set(after) == {(name, cycle) for name in ("kmeanspp", "random") for cycle in range(3)}
+    assert after["kmeanspp", 0] == before["kmeanspp", 0]
     for name in ("map", "map50", "boxes", "labeled"):  # of the last cycle before, which has a choice after it only now
-        assert after["entropy", 1][name] == before["entropy", 1][name]
+        assert after["kmeanspp", 1][name] == before["kmeanspp", 1][name]
     trained = {(strategy, stage) for _, strategy, stage, *_ in seen if stage == "train"}
-    assert trained == {("entropy", "train"), ("random", "train")}
+    assert trained == {("kmeanspp", "train"), ("random", "train")}
 
 
 @pytest.mark.parametrize(
@@ -168,10 +198,14 @@ def test_more_strategies_and_cycles_are_added_to_what_is_there(
     ],
 )
 def test_what_cannot_be_compared_is_refused(
-    resumed: tuple[Path, dict, dict], scenes: tuple[Dataset, Dataset], change: dict, said: str
+    resumed: tuple[Path, dict, dict],
+    scenes: tuple[Dataset, Dataset],
+    config: SimulationConfig,
+    change: dict,
+    said: str,
 ) -> None:
     with pytest.raises(SimulationError, match=said):
-        simulate(*scenes, replace(CONFIG, **change), resumed[0], 1, lambda *_, **__: None)
+        simulate(*scenes, replace(config, **change), resumed[0], 1, lambda *_, **__: None)
 
 
 def test_a_pool_that_is_too_small_is_refused(scenes: tuple[Dataset, Dataset], tmp_path: Path) -> None:
@@ -180,20 +214,22 @@ def test_a_pool_that_is_too_small_is_refused(scenes: tuple[Dataset, Dataset], tm
 
 
 def test_two_simulations_in_one_directory_are_refused(
-    scenes: tuple[Dataset, Dataset], resumed: tuple[Path, dict, dict]
+    scenes: tuple[Dataset, Dataset], resumed: tuple[Path, dict, dict], config: SimulationConfig
 ) -> None:
     with FileLock(resumed[0] / ".lock"), pytest.raises(SimulationError, match="another process simulates"):
-        simulate(*scenes, CONFIG, resumed[0], 1, lambda *_, **__: None)
+        simulate(*scenes, config, resumed[0], 1, lambda *_, **__: None)
 
 
-def test_a_run_that_fails_is_told_and_the_others_are_kept(scenes: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+def test_a_run_that_fails_is_told_and_the_others_are_kept(
+    scenes: tuple[Dataset, Dataset], config: SimulationConfig, tmp_path: Path
+) -> None:
     pool, evaluation = scenes
     broken = replace(pool.images[0], path=tmp_path / "gone.jpg")
     with pytest.raises(SimulationError, match=r"2 of 2 runs failed.*gone\.jpg"):
         simulate(
             Dataset((broken, *pool.images[1:]), pool.names),
             evaluation,
-            CONFIG,
+            config,
             tmp_path / "out",
             1,
             lambda *_, **__: None,

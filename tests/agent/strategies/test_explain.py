@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from agent.pool.descriptors import describe
+from agent.pool.newness import Newness
 from agent.pool.pool import Pool
 from agent.strategies.explain import Sentences, contents, count, distance, likeness, nothing_found
 from agent.strategies.facts import Facts, reasons
@@ -145,3 +146,19 @@ def test_sentences_are_made_when_they_are_asked_for() -> None:
         sentences[10**9]
     assert Sentences(2, str) == ["0", "1"]
     assert Sentences(2, str) != ["0", "2"]
+
+
+def test_a_copy_is_named() -> None:
+    pool = labeled_pool([1.0, 3.5])  # images at 9, 1, 2, 3, 4: the second is a labeled one again
+    newness = Newness(np.array([[9.0], [1.0], [2.0], [3.0], [3.1]], np.float32), np.array([1, 0, 1, 0.6, 1.0]), 0.5)
+    nothing = np.full(5, -1)
+    facts = Facts(nothing, nothing[:, None], np.array([1, 0, 0, 1, 1]), np.array([4, 4, 4, 4, 3]))
+    by_place = dict(
+        zip([5, 1, 2, 3, 4], reasons(pool, facts, np.array([4, 0, 1, 2, 3]), [""] * 5, newness), strict=True)
+    )
+    assert by_place[2] == "no object found; nearly the same picture as labeled task 31; "
+    assert by_place[3] == "no object found; somewhat like labeled task 31; "  # its neighbour in the batch is far away
+    assert by_place[4].endswith(
+        "somewhat like labeled task 32; nearly the same picture as task 5, which comes before it; "
+    )
+    assert by_place[5].endswith("somewhat like labeled task 32; ")  # it stands before its copy

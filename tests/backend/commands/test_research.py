@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from model.data.dataset import Dataset
 from model.detectors.torchvision_architectures import ARCHITECTURES
 from model.synthetic.scenes import write_scenes
 from tests.model import tiny  # noqa: F401  the tiny architectures exist from here on
+from tests.model.data.exported import label_studio_yolo
 from tests.model.written import coco_2017, voc_devkit, yolo
 
 
@@ -35,6 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("--seeds a,b", "--seeds 'a,b': give whole numbers, as in 0,1,2"),
         ("--initial 10 --batch 10", "give fewer cycles or smaller batches"),
         ("--image-size 100", "image_size 100: must be a multiple of 32"),
+        ("--seconds-a-box 0", "0.0 seconds a box: give a number above 0"),
         ("--detector nothing.pt", "weights 'nothing.pt': no such file"),
         ("--through-label-studio --strategies mgral-greedy", "mgral-greedy is no strategy of the product"),
     ],
@@ -45,6 +48,21 @@ def test_what_cannot_be_run_is_one_line(data: Path, tmp_path: Path, options: str
     assert result.exit_code == 1
     assert said in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    "command", ["simulate --initial 100 --batch 1", "fidelity --initial 100 --batch 1"], ids=["simulate", "fidelity"]
+)
+def test_what_the_data_hold_and_what_was_mended_is_said_at_the_start(command: str, tmp_path: Path) -> None:
+    labels = label_studio_yolo(tmp_path / "data") / "labels"
+    (labels / "p01.txt").write_text("1 .1 .5 .4 .5\n")
+    (labels / "p04.txt").unlink()
+    arguments = [*command.split(), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1  # the pool is too small
+    assert "data: 9 images, 1 of them without an object; 15 boxes of 3 classes" in result.output
+    assert re.search(r"note: .*1 of 10 images have no label file and are left out; .*p04\.png", result.output)
+    assert re.search(r"note: .*1 of 15 boxes reached beyond the picture and were cut at its edge", result.output)
 
 
 def test_a_directory_that_holds_no_data_set_is_named(tmp_path: Path) -> None:

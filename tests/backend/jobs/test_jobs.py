@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 import pytest
-from rq import SimpleWorker
-from rq.job import JobStatus
+from rq.job import Job
 
 from backend.jobs import running
+from backend.jobs.running import PAUSES
 from backend.queue.enqueue import Jobs
 from backend.queue.progress import describe
+from backend.queue.worker import worker
 from backend.settings import Settings
 
 
-def work(settings: Settings, monkeypatch: pytest.MonkeyPatch, kind: str = "train") -> dict:
+@pytest.fixture
+def jobs(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     monkeypatch.setattr(running, "get_settings", lambda: settings)
-    jobs = Jobs(settings)
+    return Jobs(settings)
+
+
+def work(jobs: Jobs, kind: str = "train") -> Job:
     job, _ = jobs.enqueue(kind, 1)
-    SimpleWorker([jobs.queue], connection=jobs.connection).work(burst=True)
-    return describe(job)
+    worker(jobs).work(burst=True)
+    return job
 
 
-def test_a_label_studio_that_is_away_is_tried_again_later(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = work(settings, monkeypatch)
-    assert seen["status"] == JobStatus.SCHEDULED.value
+def test_a_label_studio_that_is_away_is_tried_again_with_growing_pauses_for_days(jobs: Jobs) -> None:
+    job = work(jobs)
+    seen = describe(job)
+    assert seen["status"] == "scheduled"
     assert "does not answer" in seen["error"]
-    assert "3 tries left" in seen["error"]
+    assert f"trying again in 10 s, {len(PAUSES) - 1} tries left" in seen["error"]
+    assert jobs.head(1) == job  # asking again gives the same job
+    jobs.slow.scheduled_job_registry.remove(job)
+    jobs.slow.enqueue_job(job)
+    worker(jobs).work(burst=True)
+    assert f"trying again in 30 s, {len(PAUSES) - 2} tries left" in describe(job)["error"]
+    assert 3 * 24 * 3600 < sum(PAUSES) < 4 * 24 * 3600
+    assert sorted(PAUSES) == PAUSES
 
 
-def test_a_fault_that_would_come_again_is_not_tried_again(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_given_up_after_the_last_try(jobs: Jobs) -> None:
+    job, _ = jobs.enqueue("train", 1)
+    job.meta["tries"] = len(PAUSES)
+    job.save_meta()
+    worker(jobs).work(burst=True)
+    seen = describe(job)
+    assert seen["status"] == "failed"
+    assert "given up" in seen["error"]
+
+
+def test_a_fault_that_would_come_again_is_not_tried_again(settings: Settings, jobs: Jobs) -> None:
     settings.label_studio_api_key = ""
-    seen = work(settings, monkeypatch, "rank")
-    assert seen["status"] == JobStatus.FAILED.value
+    seen = describe(work(jobs, "rank"))
+    assert seen["status"] == "failed"
     assert "LABEL_STUDIO_API_KEY" in seen["error"]
 
 
-def test_a_failed_job_frees_its_project(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cycle_that_failed_lets_the_next_one_begin(settings: Settings, jobs: Jobs) -> None:
     settings.label_studio_api_key = ""
-    work(settings, monkeypatch)
-    jobs = Jobs(settings)
-    assert jobs.exclusive(1).acquire(blocking=False)
+    first, _ = jobs.enqueue("rank", 1)
+    following, _ = jobs.enqueue("train", 1)
+    assert describe(following)["status"] == "deferred"
+    worker(jobs).work(burst=True)  # both: the first fails, the second begins and fails
+    assert [describe(job)["status"] for job in (first, following)] == ["failed", "failed"]
+    assert jobs.head(1) is None
     assert jobs.enqueue("train", 1)[1]
+
+
+def test_what_a_failed_cycle_began_is_not_begun_again(settings: Settings, jobs: Jobs) -> None:
+    settings.label_studio_api_key = ""
+    work(jobs)
+    assert not settings.artefacts.exists("1/cycle.json")

@@ -4,6 +4,7 @@ from label_studio_sdk.label_interface import LabelInterface
 
 from backend.label_studio.labels import LabelConfig, LabelConfigError, boxes, regions
 from model.data.detections import Detections
+from model.thresholds import Thresholds
 
 CONFIG = (
     '<View><Image name="img" value="$picture"/><RectangleLabels name="box" toName="img" {extra}>'
@@ -63,7 +64,7 @@ def found() -> Detections:
 
 
 def test_regions_are_percent_of_the_image_and_pass_label_studios_own_check() -> None:
-    made = regions(found(), ("truck", "bus"), config(), {"truck": "Car", "bus": "Bus"}, threshold=0.25)
+    made = regions(found(), ("truck", "bus"), config(), {"truck": "Car", "bus": "Bus"}, Thresholds(0.25))
     assert [r["value"]["rectanglelabels"] for r in made] == [["Car"], ["Bus"]]
     assert {k: made[0]["value"][k] for k in ("x", "y", "width", "height")} == {
         "x": 5,
@@ -79,7 +80,7 @@ def test_regions_are_percent_of_the_image_and_pass_label_studios_own_check() -> 
 
 
 def test_boxes_undo_regions() -> None:
-    made = regions(found(), ("truck", "bus"), config(), {"truck": "Car", "bus": "Bus"}, threshold=0.0)
+    made = regions(found(), ("truck", "bus"), config(), {"truck": "Car", "bus": "Bus"}, Thresholds(0.0))
     xyxy, classes = boxes(made, config(), (200, 100))
     np.testing.assert_allclose(xyxy, found().xyxy, atol=1e-4)
     assert classes.tolist() == [0, 1, 0]

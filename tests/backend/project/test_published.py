@@ -1,10 +1,14 @@
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from agent.strategies import Ranking
 from backend.project.publish import scores
 from backend.project.published import Publication, Published
+from model.detectors.open import open_detector
+from model.versions import VersionStore
 
 
 def entry(name: str, version: str = "v1") -> Publication:
@@ -27,6 +31,40 @@ def test_going_back_makes_an_old_publication_the_live_one(tmp_path: Path) -> Non
     for name in ("v1-r001", "v2-r001", "v1-r001"):
         published.publish(entry(name, name[:2]))
     assert [e.model_version for e in published.history()] == ["v2-r001", "v1-r001"]
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "[{", "{}x", '[{"model_version": "v1-r001"}]', "[1]", "3", "null", "a directory"]
+)
+def test_a_damaged_file_is_told_and_written_anew(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "published.json"
+    file.mkdir() if damage == "a directory" else file.write_text(damage)
+    assert Published(tmp_path).current() is None
+    assert f"{file} is damaged" in caplog.text
+    Published(tmp_path).publish(entry("v1-r001"))
+    assert Published(tmp_path).history() == [entry("v1-r001")]
+
+
+@pytest.mark.parametrize("damage", ["[{", "[]", None])
+def test_what_was_live_is_read_from_the_rankings(tmp_path: Path, damage: str | None) -> None:
+    published, store = Published(tmp_path), VersionStore(tmp_path / "versions")
+    made = [store.add_first(open_detector("starter"), {}).name for _ in range(3)]
+    for number, name in enumerate(made):
+        about = {"model_version": f"{name}-r002", "strategy": "entropy", "order": [], "annotations": number}
+        store.write(name, "ranking.json", json.dumps(about).encode())
+        published.publish(Publication(f"{name}-r002", name, "entropy", number))
+    store.roll_back()
+    published.publish(Publication(f"{made[1]}-r002", made[1], "entropy", 1))
+    live = published.current()
+    (tmp_path / "published.json").unlink()
+    if damage is not None:
+        (tmp_path / "published.json").write_text(damage)
+    assert published.current() == live
+    assert len(published.history()) == 3
+    assert published.next_name(made[0]) == f"{made[0]}-r003"
+    assert published.mend()
+    assert not published.mend()
+    assert published.read()[-1] == live
 
 
 def test_forgetting_drops_the_predictions_too(tmp_path: Path) -> None:

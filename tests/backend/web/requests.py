@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from backend.settings import Settings
 
 CONFIG = (
     '<View><Image name="image" value="$image"/><RectangleLabels name="label" toName="image">'
@@ -61,3 +64,9 @@ PREDICTIONS = {
         "params": CONTEXT | {"context": {"result": REGION}},
     },
 }
+
+
+def connected(settings: Settings, *projects: int) -> None:
+    """Let projects look as after `mgral connect`: they have a directory."""
+    for project in projects:
+        (Path(settings.model_dir) / str(project)).mkdir(parents=True, exist_ok=True)

@@ -10,22 +10,26 @@ import pytest
 from flask.testing import FlaskClient
 
 from backend import plugin
-from backend.project.published import Publication, Published
+from backend.project.published import Publication
+from backend.project.serving import published_of
 from backend.queue.enqueue import Jobs
 from backend.settings import Settings
 from backend.web.app import create_app
 from backend.web.protocol import NOT_READY
-from tests.backend.web.requests import CONFIG, EVENTS, PREDICTIONS, task
+from tests.backend.web.requests import CONFIG, EVENTS, PREDICTIONS, connected, task
+from tests.s3 import place
 
 
 @pytest.fixture
 def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """Of an installation to which the projects of the requests are connected."""
     monkeypatch.setattr(plugin, "get_settings", lambda: settings)
+    connected(settings, 1, 7, 19, 24)
     return create_app(settings).test_client()
 
 
 def publish(settings: Settings, rows: list) -> None:
-    published = Published(settings.model_dir / "1")
+    published = published_of(settings, 1)
     published.predictions("v1-r001").put(rows)
     published.publish(Publication("v1-r001", "v1", "entropy", 0))
 
@@ -40,6 +44,33 @@ def test_health_and_setup_load_no_model(client: FlaskClient, settings: Settings)
     publish(settings, [])
     answer = client.post("/setup", json={"project": "1.1795336536", "schema": CONFIG}).get_json()
     assert answer == {"model_version": "v1-r001"}
+
+
+def test_predictions_that_a_worker_elsewhere_made(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MODEL_DIR is a URL; worker and backend share no directory."""
+    url = place("memory", tmp_path)
+    worker, server = (
+        settings.model_copy(update={"model_dir": url, "cache_dir": tmp_path / name}) for name in ("worker", "server")
+    )
+    monkeypatch.setattr(plugin, "get_settings", lambda: server)
+    client = create_app(server).test_client()
+    box = {"type": "rectanglelabels", "value": {"x": 1}}
+    publish(worker, [(1, "/data/upload/1/a.jpg", 0.25, [box])])
+    answer = client.post("/setup", json={"project": "1.1795336536", "schema": CONFIG}).get_json()
+    assert answer == {"model_version": "v1-r001"}
+    answer = client.post("/predict", json={"tasks": [task(1)], "project": "1.1", "label_config": CONFIG, "params": {}})
+    assert answer.get_json()["results"] == [{"result": [box], "score": 0.25, "model_version": "v1-r001"}]
+    assert client.get("/versions").get_json() == {"versions": ["v1-r001"]}
+
+
+def test_versions_are_those_of_every_project_that_can_be_read(client: FlaskClient, settings: Settings) -> None:
+    publish(settings, [])
+    for name, text in (("2", "damaged"), ("backup", "[]"), ("3.old", "[]")):
+        (Path(settings.model_dir) / name).mkdir(exist_ok=True)
+        (Path(settings.model_dir) / name / "published.json").write_text(text)
+    assert client.get("/versions").get_json() == {"versions": ["v1-r001"]}
 
 
 def test_known_predictions_are_answered_in_order_and_none_is_empty_by_mistake(
@@ -93,7 +124,7 @@ def test_events_of_every_kind(client: FlaskClient, settings: Settings) -> None:
     assert client.post("/webhook", json=EVENTS["TASKS_CREATED"]).status_code == 201
     assert client.post("/webhook", json=EVENTS["ANNOTATIONS_CREATED"]).status_code == 201  # the third
     assert client.post("/webhook", json=EVENTS["START_TRAINING"]).status_code == 201
-    assert {job.get_meta()["kind"] for job in jobs.queue.jobs} == {"predict", "train"}
+    assert {job.get_meta()["kind"] for queue in jobs.queues for job in queue.jobs} == {"predict", "train"}
 
 
 @pytest.mark.parametrize("name", list(PREDICTIONS))

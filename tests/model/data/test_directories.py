@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -97,11 +98,14 @@ def test_voc_names_its_test_split_and_orders_by_year(scenes: Dataset, tmp_path: 
 
 def test_voc_leaves_difficult_objects_out(scenes: Dataset, tmp_path: Path) -> None:
     voc_year(tmp_path, scenes)
-    for file in (tmp_path / "VOC2012" / "Annotations").glob("*.xml"):
-        file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
+    file = next(f for f in sorted((tmp_path / "VOC2012" / "Annotations").glob("*.xml")) if "<object>" in f.read_text())
+    file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
     dataset = open_directory(tmp_path)
-    assert len(dataset) == 6
-    assert dataset.names == ()
+    assert file.stem not in {image.path.stem for image in dataset.images}  # it is no background
+    assert len(dataset) == 5
+    notes = " ".join(dataset.notes)
+    assert f"{file.stem}.jpg: all of its objects are marked `difficult`" in notes
+    assert re.search(r"\d+ objects marked `difficult` are left out", notes)
 
 
 def test_pose_labels_keep_the_box_and_drop_the_keypoints(tmp_path: Path) -> None:

@@ -60,11 +60,9 @@ def edited(file: Path, change: Callable[[dict], object]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["images"][1].update(id=3), "1 image ids occur twice, the first is 3"),
+        (lambda c: c["images"][1].update(id=5), "1 image ids occur twice, the first is 5"),
         (lambda c: c["categories"][0].update(name="halt"), "other categories than instances_train2017.json"),
-        (lambda c: c["annotations"][0].update(image_id=44), r"1 annotations are of images .* of image 44"),
-        (lambda c: c["annotations"][0].update(category_id=44), "category_id 44 is not among"),
-        (lambda c: c["annotations"][0].pop("bbox"), "an entry of 'annotations' without 'bbox'"),
+        (lambda c: [a.update(image_id=44) for a in c["annotations"]], r"annotations are of images .* of image 44"),
         (lambda c: c.pop("categories"), "no 'categories'; give a file of COCO instances"),
     ],
 )
@@ -74,6 +72,30 @@ def test_coco_files_that_disagree_are_refused(
     coco_2017(tmp_path, scenes)
     edited(tmp_path / "annotations" / "instances_val2017.json", change)
     assert re.search(message, refused(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "images"),
+    [
+        (
+            lambda a: a.update(image_id=44),
+            r"1 annotations are of images that are not listed, .* of image 44; left out",
+            6,
+        ),
+        (lambda a: a.update(category_id=44), r"1 of 6 images are left out, .*category_id 44 is not among", 5),
+        (lambda a: a.pop("bbox"), r"1 of 6 images are left out, .*annotation \d+: an entry without 'bbox'", 5),
+        (lambda a: a.pop("image_id"), r"annotation \d+: an entry without 'image_id'; left out", 6),
+    ],
+)
+def test_one_odd_annotation_is_left_out_and_named(
+    change: Callable[[dict], object], said: str, images: int, scenes: Dataset, tmp_path: Path
+) -> None:
+    product(tmp_path, scenes)
+    edited(tmp_path / "annotations.json", lambda c: change(c["annotations"][0]))
+    dataset = open_directory(tmp_path)
+    assert len(dataset) == images
+    (note,) = dataset.notes
+    assert re.search(said, note)
 
 
 def test_a_coco_file_that_is_no_json_is_named(scenes: Dataset, tmp_path: Path) -> None:
@@ -101,11 +123,13 @@ def test_yolo_errors(scenes: Dataset, tmp_path: Path) -> None:
     write(root / "data.yaml", data_yaml(scenes, train="images/gone", val="images/val"))
     assert re.search(r"`train` is .*/images/gone, which does not exist", refused(root))
     write(root / "data.yaml", data_yaml(scenes, train="images/train", val="images/gone"))
-    assert re.search(r"images not found.*/images/gone.*correct the paths in it", refused(root))
+    assert re.search(r"`val` is .*/images/gone, which does not exist; correct the paths in it", refused(root))
     write(root / "data.yaml", data_yaml(scenes, val="images/gone"))
-    assert "'train:' key missing" in refused(root)
+    assert re.search(r"`val` is .*/images/gone, which does not exist; correct the paths in it", refused(root))
+    write(root / "data.yaml", data_yaml(scenes))
+    assert "data.yaml: no `train`; write where the images are" in refused(root)
     write(root / "data.yaml", data_yaml(scenes, train="labels", val="labels"))
-    assert "no images of the types .bmp, .jpeg" in refused(root)
+    assert "no images of the types .bmp, .gif" in refused(root)
     shutil.rmtree(root / "labels")
     write(root / "data.yaml", data_yaml(scenes, train="images/train", val="images/val"))
     assert re.search(r"none of 6 images has a label file; looked for .*/labels/train/scene-3-00000.txt", refused(root))
@@ -154,6 +178,17 @@ def test_voc_errors(scenes: Dataset, tmp_path: Path) -> None:
     assert "1 pictures are listed twice, the first is scene-3-00003" in refused(year)
     write(year / "ImageSets" / "Main" / "val.txt", "2012_000001\n2012_000002\n")
     assert re.search(r"2 of 6 listed pictures have no XML, the first is .*2012_000001\.xml", refused(year))
+    write(year / "ImageSets" / "Main" / "val.txt", "scene-3-00004\n2012_000001\n")  # one of six
+    dataset = open_directory(year)
+    assert len(dataset) == 5
+    assert "1 of 6 listed pictures have no XML" in dataset.notes[0]
     voc_list(year, "val", scenes.images[4:])
-    (year / "Annotations" / "scene-3-00000.xml").write_text("<annotation>")
+    whole = (year / "Annotations" / "scene-3-00000.xml").read_text()
+    (year / "Annotations" / "scene-3-00000.xml").write_text("<annotation>")  # one of six
+    assert len(open_directory(year)) == 5
+    assert "scene-3-00000.xml: not readable as XML" in open_directory(year).notes[0]
+    (year / "Annotations" / "scene-3-00000.xml").write_text(whole)
+    assert open_directory(year).notes == ()
+    for name in ("scene-3-00000", "scene-3-00001"):
+        (year / "Annotations" / f"{name}.xml").write_text("<annotation>")
     assert "scene-3-00000.xml: not readable as XML" in refused(year)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from model.data.dataset import Dataset
-from model.data.voc import VocImage, read
+from model.data.directories import open_directory
 from tests.model.data.pictures import write_picture
 
 VOC = """<annotation><filename>{file}</filename>{size}
@@ -19,7 +19,9 @@ VOC = """<annotation><filename>{file}</filename>{size}
 
 
 def opened(directory: Path) -> Dataset:
-    return read([VocImage(file, directory) for file in sorted(directory.glob("*.xml"))])
+    if not (directory / "a.jpg").exists():
+        write_picture(directory / "a.jpg", 60, 40)
+    return open_directory(directory)
 
 
 def test_voc_counts_pixels_from_one_and_leaves_difficult_out(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_a_truncated_file_is_refused(small: YoloDetector, tmp_path: Path) -> Non
         open_detector(tmp_path / "cut.pt")
 
 
+@pytest.mark.parametrize("name", ["o'brien/best.pt", "yolov5s.pt", " best .pt", "größe #1.pt"])
+def test_the_path_may_hold_anything(name: str, small: YoloDetector, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    small.save(tmp_path / name)
+    assert open_detector(tmp_path / name).names == ("red", "blue")
+
+
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="cannot be opened"):
         open_detector(tmp_path)

@@ -114,7 +114,7 @@ def test_a_published_architecture_scans_learns_saves_and_opens(architecture: str
     detector = TorchvisionDetector.new(architecture, ("blue", "dog"), SIDE)
     assert not any(isinstance(layer, FrozenBatchNorm2d) for layer in detector.module.modules())
     data = squares(tmp_path / "images", 1)
-    fitted = detector.fit(data, FitConfig(epochs=2, min_steps=1, batch=1, image_size=SIDE))
+    fitted = detector.fit(data, FitConfig(epochs=1, min_steps=1, batch=1, image_size=SIDE))
     assert fitted.names == data.names
     assert not same(state(fitted), state(detector))
     (boxes,) = fitted.predict([data.images[0].path], threshold=0.0)

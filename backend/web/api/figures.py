@@ -1,0 +1,43 @@
+"""Figures that a version keeps, as the API answers them: what is no number is null, because JSON has no other word."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from agent.holdout import FEWEST_BOXES, FEWEST_IMAGES
+from backend.web.api.answers import ClassScore, Interval, Scores
+
+
+def interval(held: Any) -> Interval | None:
+    """Of two numbers; None where they are none."""
+    try:
+        low, high = map(float, held)
+    except (TypeError, ValueError):
+        return None
+    return Interval(low=low, high=high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def number(value: Any) -> float | None:
+    """A figure in [0, 1]; None where it was not measured (-1), or is no number."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
+
+
+def scores(metrics: dict[str, Any] | None) -> Scores | None:
+    """Of `Metrics.to_dict()`; None where there is none, or nothing in it was measured."""
+    if not metrics or number(metrics.get("map")) is None:
+        return None
+    classes, intervals = metrics.get("per_class") or {}, metrics.get("class_intervals") or {}
+    images, boxes = (int(metrics.get(name) or 0) for name in ("images", "boxes"))
+    return Scores(
+        map=float(metrics["map"]),
+        map50=number(metrics.get("map50")),
+        map75=number(metrics.get("map75")),
+        interval=interval(metrics.get("map_interval")),
+        classes=[
+            ClassScore(name=name, ap=number(ap), interval=interval(intervals.get(name))) for name, ap in classes.items()
+        ],
+        images=images,
+        boxes=boxes,
+        enough=images >= FEWEST_IMAGES and boxes >= FEWEST_BOXES,
+    )

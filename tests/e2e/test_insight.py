@@ -1,0 +1,83 @@
+"""From the page of the order to the task in Label Studio, in a real browser: page, link and button agree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+
+from backend.commands.local import LocalStack
+from tests.e2e.conftest import SHAPES, TRAINING, Project, until
+from tests.e2e.test_browser import FLAGS
+
+
+@pytest.fixture(scope="module")
+def project(make_project: Callable[..., Project]) -> Project:
+    made = make_project("Order", images=12, config=SHAPES)
+    made.connect()
+    made.wait("rank")
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(stack: LocalStack) -> Iterator[Page]:
+    """On a phone's screen, logged in at Label Studio, with the backend's password."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None and os.environ.get("CI"):
+        raise RuntimeError("no Chromium: apt-get install chromium")
+    if found is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        password = {"username": TRAINING["BASIC_AUTH_USER"], "password": TRAINING["BASIC_AUTH_PASS"]}
+        context = browser.new_context(
+            viewport={"width": 390, "height": 844},
+            http_credentials=password | {"origin": stack.backend_url},  # type: ignore[arg-type]
+        )
+        page = context.new_page()
+        page.goto(f"{stack.label_studio_url}/user/login")
+        page.fill("input[name=email]", stack.username)
+        page.fill("input[name=password]", stack.password)
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "login" not in url)
+        yield page
+        browser.close()
+
+
+def test_the_first_task_has_its_reason_its_picture_and_a_link_that_opens_it(
+    stack: LocalStack, project: Project, page: Page
+) -> None:
+    errors: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        """A small picture that Label Studio hands out too slowly is asked for again."""
+        if message.type == "error" and "/thumbnail" not in message.location["url"]:
+            errors.append(message.text)
+
+    page.on("console", note)
+    first = project.order()[0]
+    page.goto(f"{stack.backend_url}/ui/projects/{project.id}/order")
+    card = page.locator(".gallery > li").first
+    expect(card.get_by_role("link", name=f"Task {first}", exact=True)).to_be_visible()
+    expect(card.locator(".reason")).to_contain_text("nothing is labeled yet")
+    picture = card.locator("img")
+    until(60, lambda: picture.evaluate("image => image.naturalWidth") > 0, "the picture of the first task")
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0
+    assert not errors
+    page.set_viewport_size({"width": 1400, "height": 850})
+    card.get_by_role("link", name=f"Open task {first} in Label Studio").click()
+    page.wait_for_function(f"window.Htx?.task?.id == {first}", timeout=60_000)
+    assert f"task={first}" in page.url
+
+
+def test_label_all_tasks_gives_the_first_of_the_order(stack: LocalStack, project: Project, page: Page) -> None:
+    first = project.order()[0]
+    page.set_viewport_size({"width": 1400, "height": 850})
+    page.goto(f"{stack.label_studio_url}/projects/{project.id}/data")
+    page.get_by_role("button", name="Label All Tasks").click(timeout=60_000)
+    page.wait_for_function(f"window.Htx?.task?.id == {first}", timeout=60_000)
