@@ -54,9 +54,10 @@ def test_the_first_task_has_its_reason_its_picture_and_a_link_that_opens_it(
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        """A small picture that Label Studio hands out too slowly is asked for again."""
-        if message.type == "error" and "/thumbnail" not in message.location["url"]:
-            errors.append(message.text)
+        """Of our page: Label Studio's may still be loading. A small picture that comes too slowly is asked for again."""
+        url = message.location["url"]
+        if message.type == "error" and url.startswith(stack.backend_url) and "/thumbnail" not in url:
+            errors.append(f"{url}: {message.text}")
 
     page.on("console", note)
     first = project.order()[0]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 
 from backend.commands.local import LocalStack
 from backend.project.published import Publication
@@ -39,6 +39,12 @@ class Admin:
     project: Project
     url: str
     said: list[str] = field(default_factory=list)
+
+    def hears(self, message: ConsoleMessage) -> None:
+        """What the console says. A small picture that comes too slowly is asked for again."""
+        url = message.location["url"]
+        if message.type in ("error", "warning") and "/thumbnail" not in url:
+            self.said.append(f"{url}: {message.text}")
 
     def open(self, path: str = "") -> None:
         self.page.goto(f"{self.url}/ui/projects/{self.project.id}{path}")
@@ -70,7 +76,7 @@ def admin(stack: LocalStack, make_project: Callable[..., Project]) -> Iterator[A
         page = context.new_page()
         page.set_default_timeout(30_000)
         made = Admin(page, project, stack.backend_url)
-        page.on("console", lambda line: made.said.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("console", made.hears)
         page.on("pageerror", lambda error: made.said.append(str(error)))
         page.on("dialog", lambda dialog: dialog.accept())
         yield made

@@ -27,6 +27,7 @@ from backend.web.access import Access
 from backend.web.connections import Parser
 from model.detectors.open import open_detector
 from tests.backend.web.requests import CONFIG, EVENTS, connected, task
+from tests.patience import AT_ONCE_SECONDS
 
 SETUP = {"project": "1.1", "schema": CONFIG}
 pytestmark = pytest.mark.timeout(60)
@@ -55,12 +56,12 @@ def stack() -> Iterator[LocalStack]:
 def quickly(stack: LocalStack) -> None:
     """What Label Studio asks first is answered, and what is known."""
     for ask in (
-        lambda: requests.get(f"{stack.backend_url}/health", timeout=1),
-        lambda: requests.post(f"{stack.backend_url}/setup", json=SETUP, timeout=3),
+        lambda: requests.get(f"{stack.backend_url}/health", timeout=AT_ONCE_SECONDS),
+        lambda: requests.post(f"{stack.backend_url}/setup", json=SETUP, timeout=AT_ONCE_SECONDS),
     ):
         began = time.monotonic()
         assert ask().status_code == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < AT_ONCE_SECONDS
 
 
 @contextmanager
@@ -205,7 +206,7 @@ def test_hanging_images_hold_up_nobody_else(stack: LocalStack) -> None:
         thread.join(30)
 
 
-def test_a_redis_that_hangs_is_noticed_within_a_second(stack: LocalStack) -> None:
+def test_a_redis_that_hangs_is_noticed_at_once(stack: LocalStack) -> None:
     redis = stack.processes["redis"]
     os.kill(redis.pid, signal.SIGSTOP)
     try:
@@ -213,15 +214,15 @@ def test_a_redis_that_hangs_is_noticed_within_a_second(stack: LocalStack) -> Non
             quickly(stack)
             began = time.monotonic()
             answer = requests.post(f"{stack.backend_url}/webhook", json=EVENTS["TASKS_CREATED"], timeout=5)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < AT_ONCE_SECONDS
             assert answer.status_code == 503
             assert int(answer.headers["Retry-After"]) > 0
             assert str(stack.directory) not in answer.text
         seconds, ready = timed(stack, "/ready")
-        assert seconds < 1
+        assert seconds < AT_ONCE_SECONDS
         assert (ready.status_code, ready.json()["model_dir"], ready.json()["redis"][:4]) == (200, "ok", "away")
         took, scraped = min((timed(stack, "/metrics") for _ in range(4)), key=lambda one: one[0])
-        assert took < 0.2
+        assert took < AT_ONCE_SECONDS
         assert "\nmgral_redis_up 0.0\n" in scraped.text
     finally:
         os.kill(redis.pid, signal.SIGCONT)
