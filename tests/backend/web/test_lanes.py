@@ -19,9 +19,15 @@ def whole(path: str, work: Callable[[], Any]) -> Any:
 
 @pytest.mark.parametrize("path", ["/health", "/setup", "/webhook", "/metrics"])
 def test_what_others_wait_for_is_answered_while_all_other_threads_wait(path: str) -> None:
-    lanes, answered, free = _Lanes(1), threading.Event(), threading.Event()
+    lanes, begun, answered, free = _Lanes(1), threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        free.wait()
+
     try:
-        lanes.add_task(whole("/predict", free.wait))
+        lanes.add_task(whole("/predict", wait))
+        assert begun.wait(10)
         lanes.add_task(whole(path, answered.set))
         assert answered.wait(10)
     finally:

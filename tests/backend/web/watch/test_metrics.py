@@ -28,6 +28,7 @@ from model.detectors.base import Detector
 from model.detectors.open import open_detector
 from model.versions import VersionStore
 from tests.backend.web.requests import CONFIG, connected, task
+from tests.patience import AT_ONCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[4]
 SCORES = {"map": 0.41, "map_interval": (0.36, 0.46)}
@@ -210,7 +211,6 @@ def test_the_counts_of_several_processes_are_added() -> None:
     program = """
 import os
 from backend.web.watch.counts import counted, counts_in_files
-from tests.patience import AT_ONCE_SECONDS
 with counts_in_files() as directory:
     from backend import counters
     for _ in range(2):
