@@ -61,7 +61,8 @@ def test_the_first_task_has_its_reason_its_picture_and_a_link_that_opens_it(
 
     page.on("console", note)
     first = project.order()[0]
-    page.goto(f"{stack.backend_url}/ui/projects/{project.id}/order")
+    page.goto(f"{stack.backend_url}/ui")
+    page.locator(f"#project-{project.id}").get_by_role("link", name="which task is next, and why").click()
     card = page.locator(".gallery > li").first
     expect(card.get_by_role("link", name=f"Task {first}", exact=True)).to_be_visible()
     expect(card.locator(".reason")).to_contain_text("nothing is labeled yet")
