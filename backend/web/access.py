@@ -7,7 +7,6 @@ import hmac
 import ipaddress
 import logging
 import time
-from collections.abc import Mapping
 from hashlib import sha256
 from urllib.parse import urlsplit
 
@@ -25,7 +24,7 @@ OPEN = ("/", "/health", "/ready")  # paths that ask for no password
 WRONG = parse("20 per minute")  # passwords, from one address
 TRUSTED_SECONDS = 600  # an address that gave the right password is not locked out by others behind the same address
 MOST_ADDRESSES = 1000
-SAFE = ("GET", "HEAD", "OPTIONS")
+SAFE = ("GET", "HEAD", "OPTIONS")  # methods that change nothing
 
 
 class Access:
@@ -42,20 +41,24 @@ class Access:
     def check(self) -> None:
         """Raise Fault unless the request that is being answered may be."""
         self._browser()
-        if not self.user or request.path in OPEN:
+        if request.path not in OPEN:
+            self.admit(request.headers.get("Authorization", ""), request.remote_addr or "")
+
+    def admit(self, authorization: str, address: str) -> None:
+        """Raise Fault unless a header has the right password, where one is set; wrong ones are counted by address."""
+        if not self.user:
             return
-        address, now = _network(request.remote_addr or ""), time.monotonic()
+        address, now = _network(address), time.monotonic()
         trusted = now < self.trusted.get(address, 0.0)
         if not trusted and not self.wrong.test(WRONG, address):
             raise self._locked(address)
-        if self._right(request.headers.get("Authorization", "")):
-            self.trusted = (
-                {a: until for a, until in self.trusted.items() if until > now} if not trusted else self.trusted
-            )
+        if self._right(authorization):
+            if not trusted:  # others change it meanwhile
+                self.trusted = {a: until for a, until in list(self.trusted.items()) if until > now}
             if len(self.trusted) < MOST_ADDRESSES or address in self.trusted:
                 self.trusted[address] = now + TRUSTED_SECONDS
             return
-        if request.headers.get("Authorization"):
+        if authorization:
             if not self.wrong.hit(WRONG, address):
                 raise self._locked(address)
             if self.wrong.get_window_stats(WRONG, address).remaining == 0:
@@ -65,10 +68,6 @@ class Access:
                     WRONG.amount,
                 )
         raise Fault(401, self.REFUSAL, self.CHALLENGE)
-
-    def admits(self, headers: Mapping[str, str]) -> bool:
-        """Whether the head of a request (names in capitals) has the right password, where one is set."""
-        return not self.user or self._right(headers.get("AUTHORIZATION", ""))
 
     def _right(self, header: str) -> bool:
         """Whether a header names the right user and password; it takes as long where it does not."""

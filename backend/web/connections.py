@@ -6,12 +6,16 @@ import json
 import logging
 import socket
 import time
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask
 from waitress.utilities import BadRequest, Error
+
+from backend.web.faults import Fault
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +27,9 @@ UNASKED = 65_536  # bytes of a body that are taken before the password is looked
 class Refused(Error):
     """An answer that is given before the whole request was read."""
 
-    def __init__(self, code: int, reason: str, line: str, headers: dict[str, str]) -> None:
-        super().__init__(line)
-        self.code, self.reason, self.headers = code, reason, headers
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.line)
+        self.code, self.reason, self.headers = fault.status, HTTPStatus(fault.status).phrase, fault.headers
 
     def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:  # noqa: ARG002
         return f"{self.code} {self.reason}", list(self.headers.items()), b""
@@ -55,6 +59,11 @@ class Parser(HTTPRequestParser):
     completed: bool
     path = ""
 
+    def __init__(self, adj: Any, address: str) -> None:
+        """`address`: whose request it is."""
+        super().__init__(adj)
+        self.address = address
+
     def received(self, data: bytes) -> int:
         """How many of the bytes belong to this request."""
         try:
@@ -64,16 +73,17 @@ class Parser(HTTPRequestParser):
             self.error, self.completed = BadRequest("the request cannot be parsed"), True
             return len(data)
         large = self.content_length > UNASKED or self.chunked
-        if self.headers_finished and not self.completed and large and not self.adj.admits(self.headers):
-            self.error = Refused(401, "Unauthorized", self.adj.refusal, self.adj.challenge)
-            self.completed = True
+        if self.headers_finished and not self.completed and large:
+            try:
+                self.adj.access.admit(self.headers.get("AUTHORIZATION", ""), self.address)
+            except Fault as fault:
+                self.error, self.completed = Refused(fault), True
         return len(data) if self.error else consumed  # what follows a refused head is no second request
 
 
 class Channel(HTTPChannel):
     """One connection."""
 
-    parser_class = Parser
     error_task_class = OneLine
     will_close: bool
     close_when_flushed: bool
@@ -81,6 +91,7 @@ class Channel(HTTPChannel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.parser_class = partial(Parser, address=str(self.addr[0]))
         self.waiting_since = time.monotonic()  # for a request, or the rest of one
 
     def received(self, data: bytes) -> bool:

@@ -28,9 +28,9 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from backend.settings import Settings
-from backend.web.access import Access
 from backend.web.app import create_app
 from backend.web.connections import Channel
+from backend.web.service import EXTENSION
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,6 @@ class WaitressWorker(Worker):
         sys.setswitchinterval(SWITCH_SECONDS)
         sockets: dict[int, Any] = {}
         settings: Settings = self.app.settings
-        access: Access = self.app.access
         adjustments = Adjustments(
             threads=settings.threads,
             channel_timeout=SILENT_SECONDS,
@@ -100,7 +99,7 @@ class WaitressWorker(Worker):
             clear_untrusted_proxy_headers=True,
             log_socket_errors=False,
         )
-        adjustments.admits, adjustments.refusal, adjustments.challenge = access.admits, access.REFUSAL, access.CHALLENGE
+        adjustments.access = self.wsgi.extensions[EXTENSION].access  # of the application: guesses are counted together
         lanes = _Lanes(settings.threads)
         start = partial(_Server, self.wsgi, sockets, dispatcher=lanes, adj=adjustments, bind_socket=False)
         plain = [listener.sock for listener in self.sockets]
@@ -132,7 +131,7 @@ class Application(BaseApplication):
     """What `mgral serve` runs."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.access = settings, Access(settings)
+        self.settings = settings
         super().__init__()
 
     def load_config(self) -> None:

@@ -269,10 +269,26 @@ def test_it_listens_on_this_machine_alone_and_says_so(stack: LocalStack) -> None
     ("header", "code"), [("", 401), ("Authorization: Basic dTpxCg==\r\n", 401), ("Authorization: basic dTpw\r\n", None)]
 )
 def test_a_large_body_of_somebody_without_the_password_is_not_read(length: str, header: str, code: int | None) -> None:
-    access = Access(Settings(_env_file=None, basic_auth_user="u", basic_auth_pass="p"))
+    assert answered(access(), header, length) == code
+
+
+def test_guesses_in_the_heads_of_large_bodies_are_counted() -> None:
+    counting, large = access(), "Content-Length: 100000"
+    guess, right = "Authorization: Basic dTpxCg==\r\n", "Authorization: Basic dTpw\r\n"
+    assert [answered(counting, guess, large) for _ in range(22)] == [401] * 20 + [429] * 2
+    assert answered(counting, right, large) == 429  # it might be a guess
+    assert answered(counting, right, large, address="192.0.2.8") is None
+
+
+def access() -> Access:
+    return Access(Settings(_env_file=None, basic_auth_user="u", basic_auth_pass="p"))
+
+
+def answered(by: Access, header: str, length: str, address: str = "192.0.2.7") -> int | None:
+    """The status of the answer to the head of a request and some of its body; None where the rest is waited for."""
     adjustments = Adjustments(max_request_body_size=10**6)
-    adjustments.admits, adjustments.refusal, adjustments.challenge = access.admits, access.REFUSAL, access.CHALLENGE
-    parser = Parser(adjustments)
+    adjustments.access = by
+    parser = Parser(adjustments, address)
     parser.received(f"POST /predict HTTP/1.1\r\nHost: x\r\n{header}{length}\r\n\r\n{'x' * 100}".encode())
-    assert parser.completed == (code is not None)
-    assert getattr(parser.error, "code", None) == code
+    assert parser.completed == (parser.error is not None)
+    return getattr(parser.error, "code", None)
