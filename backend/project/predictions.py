@@ -24,6 +24,7 @@ from model.atomic import TEMPORARY, remove
 from model.damage import DamagedError, warn
 
 T = TypeVar("T")
+ID_BITS = 63  # of SQLite's integers: a number that is longer is no task's
 PART = 500  # predictions that are in memory at once
 PredictionRow = tuple[int, str, float, list[dict]]
 """(task id, the image's address, score, regions)"""
@@ -90,6 +91,8 @@ class Predictions:
         with _opened(self.file) as database:
             rows = {}
             for task in tasks:
+                if task.bit_length() > ID_BITS:
+                    continue
                 row = database.execute("SELECT image, score, result FROM prediction WHERE task = ?", (task,)).fetchone()
                 if row:
                     rows[task] = (row[0], row[1], _regions(row[2]))

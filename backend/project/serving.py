@@ -69,6 +69,12 @@ def detector_of(version: Version) -> Detector:
     return _detectors.get(version.path, load, get_settings().detectors_in_memory)
 
 
+def named_of(store: VersionStore) -> Version | None:
+    """The version that is to serve; its weights are not looked at. Raises VersionError where it cannot be read."""
+    name = store.named()
+    return store.get(name) if name is not None else None
+
+
 def serving_of(store: VersionStore, published: Published) -> Version | None:
     """The version that serves; where serving.json is lost, the one that annotators were shown last serves again."""
     serving = store.serving()

@@ -25,6 +25,7 @@ from rq.command import PUBSUB_CHANNEL_TEMPLATE, send_stop_job_command
 from rq.exceptions import DuplicateJobError, InvalidJobOperation, NoSuchJobError
 from rq.job import Dependency, Job, JobStatus
 from rq.utils import as_text, now
+from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from backend import request_id
 from backend.queue.graph import ACTIVE, KEEP_SECONDS, Graph
@@ -198,6 +199,19 @@ class Jobs:
         head = self.last("train", project)
         parts = Graph.of(head).jobs() if head is not None else []
         return [job for job in parts if job.meta["kind"] == "variant"]
+
+    def workers(self) -> dict[str, int]:
+        """How many live workers take jobs of each queue, by its name. Of those of `slow` each is a `mgral work`."""
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for queue in self.queues:
+                pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
+            registered = pipeline.execute()
+        keys = sorted(set().union(*registered))
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.exists(key)  # of one that was killed the entry is gone by itself
+            alive = {key for key, there in zip(keys, pipeline.execute(), strict=True) if there}
+        return {queue.name: len(alive & members) for queue, members in zip(self.queues, registered, strict=True)}
 
     # -- ending -------------------------------------------------------------------------------------------------------
 

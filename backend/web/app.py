@@ -7,7 +7,7 @@ from flask_openapi3 import Info, OpenAPI
 
 from backend.settings import Settings, get_settings
 from backend.web.api import agent, audit, corrections, curve, jobs, order, projects, versions
-from backend.web.faults import answer
+from backend.web.faults import answer, refused
 from backend.web.pages import changes as _changes  # noqa: F401  each adds its routes
 from backend.web.pages import insight as _insight  # noqa: F401
 from backend.web.pages import jobs as _jobs  # noqa: F401
@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         "mgral",
         info=Info(title="MGRAL", version="1", description="What the pages at /ui show and change."),
         validation_error_status=400,
-        validation_error_callback=answer,
+        validation_error_callback=lambda error: answer(refused(error)),
         doc_ui=False,
         static_folder=None,
     )

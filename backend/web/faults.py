@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 
 import redis
 from flask import Response, jsonify, request
@@ -34,6 +35,8 @@ LINES: dict[type[Exception], tuple[int, str]] = {
     BusyError: (503, "as much as there is room for is being done: try again later"),
     TimeoutError: (503, "it took too long: try again later"),
     DamagedError: (503, "what is live cannot be read: `mgral doctor` says which file, and what to do"),
+    ValidationError: (503, "what is kept here cannot be read: `mgral doctor` says which file, and what to do"),
+    sqlite3.Error: (503, "a file of MODEL_DIR or CACHE_DIR cannot be read or written now: see whether a disk is full"),
     OSError: (503, "the files of MODEL_DIR cannot be read now: `mgral doctor` says why"),
 }
 """What is not the asker's fault: the log says which, the answer what to do. The first that fits"""
@@ -50,6 +53,11 @@ class Fault(Exception):
     def passes(self) -> bool:
         """Whether the same request may be answered later."""
         return "Retry-After" in self.headers
+
+
+def refused(error: ValidationError) -> Fault:
+    """What is wrong in a request. Of what is kept here the same error is nobody's fault who asks."""
+    return Fault(400, _invalid(error))
 
 
 def answer(error: Exception) -> Response:
@@ -78,8 +86,6 @@ def _told(error: Exception) -> tuple[int, str, dict[str, str]]:
         return error.code or 500, error.description or error.name, allowed
     if isinstance(error, LabelConfigError):
         return 400, str(error), {}
-    if isinstance(error, ValidationError):
-        return 400, _invalid(error), {}
     for kind, (status, line) in LINES.items():
         if isinstance(error, kind):
             log.error("%s %s: %s", request.method, request.path, error)

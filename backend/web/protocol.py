@@ -40,11 +40,13 @@ def health() -> Response:
 def setup() -> Response:
     """The model version that Label Studio is to expect; loads no model, and does not need Redis."""
     sent = schemas.read(schemas.Setup)
-    current_app.extensions["cards"].note(sent.project, request.host)
     for line in parsed(sent.label_config).remarks:
         log.warning("project %d: %s", sent.project, line)
     version = service().version(sent.project)
-    if version == NOT_READY and service().may_begin(sent.project):
+    begins = version == NOT_READY and service().may_begin(sent.project)
+    if begins or version not in (NOT_READY, None):  # a made-up project has no card
+        current_app.extensions["cards"].note(sent.project, request.host)
+    if begins:
         try:
             with service().queue() as jobs:
                 jobs.enqueue("rank", sent.project)
@@ -109,7 +111,7 @@ def _other_boxes(project: int, label_config: str | None) -> bool:
 
 @protocol.get("/versions")
 def versions() -> Response:
-    """Label Studio names no project here: the versions of all of them, newest first."""
+    """Label Studio names no project here: the versions of all of them, of each the newest first."""
     settings = service().settings
     states: list[str] = []
     for project in projects(settings):

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from backend.web.faults import Fault
+from backend.web.faults import Fault, refused
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -112,7 +112,7 @@ class JobStatus(_Body):
 
 
 def read(kind: type[Body]) -> Body:
-    """The request's body. Raises Fault, pydantic.ValidationError, werkzeug's RequestEntityTooLarge."""
+    """The request's body. Raises Fault, werkzeug's RequestEntityTooLarge."""
     if request.mimetype != "application/json":
         raise Fault(415, "send JSON, and say so: Content-Type: application/json")
     data = request.get_data(cache=False)
@@ -121,4 +121,7 @@ def read(kind: type[Body]) -> Body:
     values = sum(data.count(sign) for sign in (b",", b"[", b"{"))
     if values > MOST_VALUES:
         raise Fault(413, f"the body holds {values:,} values, more than {MOST_VALUES:,}: ask for fewer tasks at once")
-    return kind.model_validate_json(data)
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        raise refused(error) from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -51,7 +52,7 @@ class Order:
     Attributes:
         record: of the ranking, its lists cut after HEAD tasks.
         count: how many tasks are in order.
-        file: the whole ranking; None where it is in a bucket and was not fetched.
+        file: the whole ranking; of one in a bucket it need not be here.
     """
 
     live: Publication
@@ -64,6 +65,10 @@ class Order:
     def budget(self) -> int:
         """Tasks of the next batch."""
         return int(self.record.get("budget") or 0)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Around whatever reads the record: raises DamagedError where that is of another shape."""
+        return reading(self.file, REMEDY)
 
     def tasks(self, start: int, stop: int) -> list[Placed]:
         """Those in some places (from 0 on), as far as HEAD."""
@@ -90,9 +95,9 @@ class Order:
 
     def _placed(self, task: int, place: int, held: Mapping[int, tuple[str, float, list[dict]]]) -> Placed:
         image, _, regions = held.get(task, ("", 0.0, []))
-        about = [one for one in self.record.get("tasks") or () if one.get("task") == task]
+        about = next((one for one in self.record.get("tasks") or () if one.get("task") == task), {})
         score, reason = self.record["scores"][place], self.record["reasons"][place]
-        return Placed(task, place + 1, float(score), str(reason), image, regions, about[0] if about else {})
+        return Placed(task, place + 1, float(score), str(reason), image, regions, about)
 
 
 def head_of(record: Mapping[str, Any]) -> dict[str, Any]:

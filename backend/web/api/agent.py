@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from agent.gain.rows import Rows
 from backend.project.review import order as orders
 from backend.project.serving import published_of, store_of
 from backend.web.api.base import ProjectPath, answer_of, check, topic
+from backend.web.api.figures import edges, finite
 from backend.web.api.order import BatchGain, gains_of
 from backend.web.service import service
 from model.damage import DamagedError, warn
@@ -109,15 +109,20 @@ def agent_of(project: int) -> Agent:
     """See `Agent`."""
     settings = service().settings
     order = orders.order_of(store_of(settings, project), published_of(settings, project))
-    record: Mapping[str, Any] = order.record if order is not None else {}
+    if order is None:
+        return _agent(project, {})
+    with order.reading():
+        return _agent(project, order.record)
+
+
+def _agent(project: int, record: Mapping[str, Any]) -> Agent:
     table, places = record.get("table"), record.get("map")
-    rho, around = record.get("rho"), [edge for edge in record.get("rho_interval") or () if _is_number(edge)]
     return Agent(
         strategy=record.get("strategy"),
         why=record.get("why"),
         model=record.get("model"),
-        rho=rho if _is_number(rho) else None,
-        rho_interval=around if len(around) == 2 else None,
+        rho=finite(record.get("rho")),
+        rho_interval=edges(record.get("rho_interval")),
         gains=gains_of(record),
         learning_curve=[Update(update=int(at), value=value) for at, value in record.get("learning_curve") or ()],
         table=GainTable(**table) if table else None,
@@ -153,7 +158,3 @@ def _map(places: Mapping[str, Any]) -> PoolMap:
     rows = zip(places["tasks"], places["x"], places["y"], places["kinds"], strict=True)
     points = [Point(task=task, x=x, y=y, kind=KINDS[kind]) for task, x, y, kind in rows]
     return PoolMap(points=points, explained=places["explained"])
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-ACTIVE = frozenset({"created", "queued", "started", "scheduled", "deferred", "ready_to_enqueue"})
-FAILED = frozenset({"failed", "stopped", "canceled", "gone"})
+from backend.queue.graph import ACTIVE
 
 
 class Work(BaseModel):
@@ -40,7 +39,7 @@ class Work(BaseModel):
     @property
     def bad(self) -> bool:
         """Whether it ended without what it was for."""
-        return self.status in FAILED
+        return not self.active and self.status != "finished"
 
 
 class Interval(BaseModel):

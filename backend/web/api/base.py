@@ -16,16 +16,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, jsonify, request
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from backend.web.access import SAFE
 from backend.web.faults import Fault
 from backend.web.schemas import DIGITS
 from backend.web.service import service
 
 PREFIX = "/api"
-SAFE = ("GET", "HEAD", "OPTIONS")
 BARE = "cancel"  # scripts of earlier releases send no content type to this endpoint
 
 
@@ -51,11 +51,9 @@ def topic(name: str, about: str) -> APIBlueprint:
     return routes
 
 
-def answer_of(model: BaseModel, status: int = 200) -> Response:
-    """The model as JSON."""
-    response = jsonify(model.model_dump(mode="json"))
-    response.status_code = status
-    return response
+def answer_of(model: BaseModel) -> Response:
+    """The model as JSON; what is no number is null."""
+    return Response(model.model_dump_json(), mimetype="application/json")
 
 
 def check(project: int) -> None:

@@ -15,7 +15,7 @@ from backend.project.review.changes import KINDS, Change, counted
 from backend.project.review.reviews import Review, Reviews, read
 from backend.project.serving import published_of, store_of
 from backend.web.api.base import ProjectPath, answer_of, check, topic
-from backend.web.api.projects import studio_url
+from backend.web.api.projects import task_url
 from backend.web.service import service
 from model.versions import VersionError
 
@@ -81,7 +81,7 @@ class HardImage(BaseModel):
 
 
 class ShownFrom(BaseModel):
-    """From which score on boxes of a class of the serving version are shown, unless the label config says otherwise."""
+    """From which score on boxes of a class of the live version are shown, unless the label config says otherwise."""
 
     name: str
     threshold: float
@@ -97,7 +97,7 @@ class Corrections(BaseModel):
     versions: list[OfVersion] = Field(description="oldest first")
     confusions: list[Confusion]
     hardest: list[HardImage]
-    version: str | None = Field(description="the serving version, whose thresholds these are")
+    version: str | None = Field(description="whose boxes are live, and whose thresholds these are")
     thresholds: list[ShownFrom]
     learned: bool = Field(description="whether the thresholds were learned; else MODEL_SCORE_THRESHOLD counts")
     one_a_place: bool = Field(description="whether of the boxes in one place only the surest is shown")
@@ -105,7 +105,7 @@ class Corrections(BaseModel):
 
 @routes.get("/projects/<int:project>/corrections", responses={200: Corrections})
 def show(path: ProjectPath) -> Response:
-    """What annotators did with the boxes that they were shown, and the thresholds of the serving version."""
+    """What annotators did with the boxes that they were shown, and the thresholds of the version that is live."""
     check(path.project)
     return answer_of(corrections_of(path.project))
 
@@ -188,7 +188,7 @@ def _hard(project: int, row: Review) -> HardImage:
     return HardImage(
         task=row.task,
         corrections=row.corrections,
-        url=f"{studio_url(service().settings)}/projects/{project}/data?task={row.task}",
+        url=task_url(project, row.task),
         version=row.version,
         seconds=row.seconds,
     )

@@ -11,7 +11,7 @@ from backend.project.review.cycles import Trained, trainings
 from backend.project.serving import store_of
 from backend.web.api.answers import Interval
 from backend.web.api.base import ProjectPath, answer_of, check, topic
-from backend.web.api.figures import interval, number
+from backend.web.api.figures import finite, interval, number
 from backend.web.service import service
 
 NORMAL = 1.96  # standard errors of a 95 % interval
@@ -89,12 +89,12 @@ def _training(one: Trained) -> Training:
         map=number(one.map),
         interval=_around(one.map, one.map_error),
         held_out=one.held_out,
-        gain=one.gain[0] if one.gain else None,
+        gain=finite(one.gain[0]) if one.gain else None,
         gain_interval=_around(*one.gain) if one.gain else None,
         promoted=one.promoted,
         batch=Estimated(
             strategy=batch.strategy,
-            gain=batch.estimate[0] if batch.estimate else None,
+            gain=finite(batch.estimate[0]) if batch.estimate else None,
             interval=_around(*batch.estimate) if batch.estimate else None,
             size=batch.size,
             labeled=batch.labeled,

@@ -18,6 +18,17 @@ def interval(held: Any) -> Interval | None:
     return Interval(low=low, high=high) if math.isfinite(low) and math.isfinite(high) else None
 
 
+def edges(held: Any) -> list[float] | None:
+    """An interval as a pair."""
+    around = interval(held)
+    return [around.low, around.high] if around is not None else None
+
+
+def finite(value: Any) -> float | None:
+    """A figure; None where it is no number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
 def number(value: Any) -> float | None:
     """A figure in [0, 1]; None where it was not measured (-1), or is no number."""
     return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None

@@ -17,8 +17,8 @@ from backend.project.review import order as orders
 from backend.project.review.thumbnails import thumbnail
 from backend.project.serving import published_of, store_of
 from backend.web.api.base import ProjectPath, answer_of, check, topic
-from backend.web.api.figures import number
-from backend.web.api.projects import studio_url
+from backend.web.api.figures import edges, finite, number
+from backend.web.api.projects import task_url
 from backend.web.faults import LATER, Fault
 from backend.web.service import service
 from model.data.images import ImageError
@@ -145,34 +145,36 @@ def order_of(project: int, offset: int, limit: int) -> LiveOrder | None:
     order = _order(project)
     if order is None:
         return None
-    record, live = order.record, order.live
-    copies = record.get("copies")
-    return LiveOrder(
-        model_version=live.model_version,
-        version=live.version,
-        ranked=live.ranked or None,
-        strategy=live.strategy,
-        asked=record.get("asked"),
-        why=record.get("why"),
-        rho=_number(record.get("rho")),
-        rho_interval=_interval(record.get("rho_interval")),
-        measured=sum((record.get("rows") or {}).values()),
-        budget=order.budget,
-        count=order.count,
-        listed=len(record["order"]),
-        gains=gains_of(record),
-        copies=Copies(**copies) if copies else None,
-        tasks=[_ranked(project, order, one) for one in order.tasks(offset, offset + limit)],
-    )
+    with order.reading():
+        record, live = order.record, order.live
+        copies = record.get("copies")
+        return LiveOrder(
+            model_version=live.model_version,
+            version=live.version,
+            ranked=live.ranked or None,
+            strategy=live.strategy,
+            asked=record.get("asked"),
+            why=record.get("why"),
+            rho=finite(record.get("rho")),
+            rho_interval=edges(record.get("rho_interval")),
+            measured=sum((record.get("rows") or {}).values()),
+            budget=order.budget,
+            count=order.count,
+            listed=len(record["order"]),
+            gains=gains_of(record),
+            copies=Copies(**copies) if copies else None,
+            tasks=[_ranked(project, order, one) for one in order.tasks(offset, offset + limit)],
+        )
 
 
 def task_of(project: int, task: int) -> RankedTask:
     """One task. Raises Fault where the order does not have it."""
     order = _order(project)
-    found = order.find(task) if order is not None else None
-    if order is None or found is None:
-        raise Fault(404, f"task {task} is not in the order of project {project}: is it of this project, and predicted?")
-    return _ranked(project, order, found)
+    if order is not None:
+        with order.reading():
+            if (found := order.find(task)) is not None:
+                return _ranked(project, order, found)
+    raise Fault(404, f"task {task} is not in the order of project {project}: is it of this project, and predicted?")
 
 
 def picture_of(project: int, task: int) -> bytes:
@@ -211,7 +213,7 @@ def _ranked(project: int, order: orders.Order, one: orders.Placed) -> RankedTask
         in_batch=one.place is not None and one.place <= order.budget,
         score=one.score,
         reason=one.reason,
-        url=f"{studio_url(service().settings)}/projects/{project}/data?task={one.task}",
+        url=task_url(project, one.task),
         thumbnail=url_for("api_order.picture", project=project, task=one.task),
         width=size.get("original_width"),
         height=size.get("original_height"),
@@ -242,13 +244,3 @@ def _pictures() -> Pictures:
         held = Pictures(Studio.from_settings(settings), settings.cache_dir, settings.cache_gb, limits)
         current_app.extensions[PICTURES] = held
     return held
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and value == value else None
-
-
-def _interval(held: Any) -> list[float] | None:
-    edges = [_number(edge) for edge in held or ()]
-    known = [edge for edge in edges if edge is not None]
-    return known if len(known) == 2 else None

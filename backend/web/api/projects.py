@@ -10,7 +10,7 @@ from flask import Response
 from rq.job import Job
 
 from backend.project.published import Publication
-from backend.project.serving import known_projects, published_of, store_of
+from backend.project.serving import known_projects, named_of, published_of, store_of
 from backend.queue.enqueue import HEADS, KINDS, Jobs
 from backend.queue.progress import describe
 from backend.settings import Settings
@@ -31,7 +31,7 @@ from backend.web.api.figures import interval, number
 from backend.web.service import service
 from model.damage import SIGNS
 from model.version import Version
-from model.versions import VersionError, VersionStore
+from model.versions import VersionError
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def overview() -> Overview:
     workers = waiting = None
     try:
         with service().queue() as jobs:
-            workers = worker_count(jobs)
+            workers = jobs.workers()[jobs.slow.name]
             waiting = sum(queue.count for queue in jobs.queues)
     except redis.RedisError as error:
         log.error("the overview is without jobs, because Redis is away: %s", error)
@@ -125,12 +125,6 @@ def work(job: Job) -> Work:
     return told
 
 
-def worker_count(jobs: Jobs) -> int:
-    """Workers that may take any job; each `mgral work` is one, beside its second process for what is urgent."""
-    alive = jobs.connection.smembers(f"rq:workers:{jobs.slow.name}")
-    return len(alive)
-
-
 def _project(project: int, about: About | None) -> Project:
     settings = service().settings
     serving, live, problem = _served(settings, project)
@@ -143,7 +137,7 @@ def _project(project: int, about: About | None) -> Project:
     return Project(
         project=project,
         title=about.title if about else None,
-        url=f"{studio_url(settings)}/projects/{project}/data",
+        url=project_url(project),
         tasks=about.tasks if about else None,
         labeled=about.labeled if about else None,
         unlabeled=max(0, about.tasks - about.labeled) if about else None,
@@ -162,10 +156,14 @@ def studio_url(settings: Settings) -> str:
     return (public or settings.label_studio_url).rstrip("/")
 
 
-def named(store: VersionStore) -> Version | None:
-    """The version that is to serve; its weights are not looked at. Raises VersionError where it cannot be read."""
-    name = store.named()
-    return store.get(name) if name is not None else None
+def project_url(project: int) -> str:
+    """The Data Manager of a project in Label Studio."""
+    return f"{studio_url(service().settings)}/projects/{project}/data"
+
+
+def task_url(project: int, task: int) -> str:
+    """A task, opened there."""
+    return f"{project_url(project)}?task={task}"
 
 
 def _served(settings: Settings, project: int) -> tuple[Version | None, Publication | None, str | None]:
@@ -173,7 +171,7 @@ def _served(settings: Settings, project: int) -> tuple[Version | None, Publicati
     serving = live = problem = None
     try:
         live = published_of(settings, project).current()
-        serving = named(store_of(settings, project))
+        serving = named_of(store_of(settings, project))
     except (VersionError, *SIGNS) as error:
         log.error("project %d: %s", project, error)
         problem = f"what serves cannot be read: `mgral doctor {project}` says which file, and what to do"

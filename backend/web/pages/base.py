@@ -38,6 +38,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as Answer
 
+from backend.web.access import SAFE
 from backend.web.api.projects import studio_url
 from backend.web.faults import Fault, told
 from backend.web.pages import words
@@ -48,7 +49,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-SAFE = ("GET", "HEAD", "OPTIONS")
 PROJECT_TABS = {
     "pages.project": "Summary",
     "pages.versions": "Versions",
@@ -67,10 +67,12 @@ for _name in words.FILTERS:
 
 
 def page(template: str, **shown: Any) -> Response:
-    """A page, or with ?part=live only its live block: what the script asks for every two seconds."""
+    """A page, or with ?part=live only its live block, if it has one: what the script asks for every two seconds."""
     if request.args.get("part") != "live":
         return make_response(render_template(template, **shown))
     found = current_app.jinja_env.get_or_select_template(template)
+    if "live" not in found.blocks:
+        return make_response("")
     current_app.update_template_context(shown)
     return make_response("".join(found.blocks["live"](found.new_context(shown))))
 

@@ -88,7 +88,7 @@ def ticks(values: Sequence[float], about: int = 5) -> list[float]:
     """Round numbers from below the lowest to above the highest value: steps of 1, 2 or 5 times a power of ten."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if high == low:
-        low, high = (low - 0.5, high + 0.5) if high > 1 else (min(low, 0.0), max(high, 1.0))
+        low, high = min(low, 0.0), max(high, 1.0)
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
@@ -97,8 +97,8 @@ def ticks(values: Sequence[float], about: int = 5) -> list[float]:
 
 
 def tick(value: float) -> str:
-    """A tick's label."""
-    return f"{value:,.0f}" if abs(value) >= 10 or value == round(value) else f"{value:.3g}"
+    """A tick's label: as many digits as it has."""
+    return f"{round(value, 10):,.10f}".rstrip("0").rstrip(".")
 
 
 def _share(value: float, over: Sequence[float]) -> float:

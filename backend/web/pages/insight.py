@@ -22,8 +22,6 @@ LEAST = 4  # points of a learning curve that are worth a line
 def order(project: int) -> Response | Answer:
     """The next batch in order; with ?task=17, from the search field, that task."""
     check(project)
-    if _still():
-        return Response("")
     sought = request.args.get("task", "").strip().removeprefix("#")
     if sought.isascii() and sought.isdigit() and len(sought) <= DIGITS:
         return redirect(url_for("pages.task", project=project, task=int(sought)), 303)
@@ -36,8 +34,6 @@ def order(project: int) -> Response | Answer:
 def task(project: int, task: int) -> Response:
     """Where one task stands, and why."""
     check(project)
-    if _still():
-        return Response("")
     return page("task.html", project=project, one=task_of(project, task), tab="pages.order")
 
 
@@ -45,8 +41,6 @@ def task(project: int, task: int) -> Response:
 def corrections(project: int) -> Response:
     """What annotators did with the boxes."""
     check(project)
-    if _still():
-        return Response("")
     return page("corrections.html", project=project, held=corrections_of(project))
 
 
@@ -54,8 +48,6 @@ def corrections(project: int) -> Response:
 def curve(project: int) -> Response:
     """What labels have brought."""
     check(project)
-    if _still():
-        return Response("")
     held = curve_of(project)
     return page("curve.html", project=project, held=held, plots=plots_of(held), scale=scale_of(held))
 
@@ -64,8 +56,6 @@ def curve(project: int) -> Response:
 def agent(project: int) -> Response:
     """How the agent learned."""
     check(project)
-    if _still():
-        return Response("")
     held = agent_of(project)
     cells, classes = heats(held)
     shown = {"learning": learning(held), "cells": cells, "classes": classes, "places": places_of(held)}
@@ -131,8 +121,3 @@ def places_of(agent: Agent) -> Scatter | None:
     kinds = [KINDS[letter] for letter in "rln"]
     groups = {kind: [point for point in agent.map.points if point.kind == kind] for kind in kinds}
     return Scatter.of({kind: [(p.x, p.y, p.task) for p in points] for kind, points in groups.items()})
-
-
-def _still() -> bool:
-    """Whether the script asks for what has changed: nothing here does between two publications."""
-    return request.args.get("part") == "live"

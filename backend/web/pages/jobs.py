@@ -7,7 +7,6 @@ from werkzeug.wrappers import Response as Answer
 
 from backend.web.api.base import check
 from backend.web.api.jobs import job_of, jobs_of, try_again
-from backend.web.api.projects import worker_count
 from backend.web.pages.base import done, page, pages
 from backend.web.service import service
 
@@ -19,7 +18,7 @@ def jobs(project: int) -> Response:
     """What waits and runs, and what has ended."""
     check(project)
     with service().queue() as queue:
-        workers = worker_count(queue)
+        workers = queue.workers()[queue.slow.name]
     return page("jobs.html", project=project, jobs=jobs_of(project), workers=workers)
 
 

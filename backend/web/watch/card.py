@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from backend.web.api.figures import interval, number
 from model.version import Version
 
 LONGEST = 110  # characters; Label Studio keeps any number, and the card breaks lines
@@ -42,11 +43,11 @@ def of_version(version: Version | None) -> str:
     if version.parent is None:
         return f"{name}, not trained yet"
     metrics = version.metrics or {}
-    if metrics.get("map", -1.0) < 0:
+    value, around = number(metrics.get("map")), interval(metrics.get("map_interval"))
+    if value is None:
         return f"{name}, {version.images} labeled"
-    interval = metrics.get("map_interval")
-    error = f" ± {_figure((interval[1] - interval[0]) / 2)}" if interval else ""
-    return f"{name}, mAP {_figure(metrics['map'])}{error}, {version.images} labeled"
+    error = f" ± {_figure((around.high - around.low) / 2)}" if around else ""
+    return f"{name}, mAP {_figure(value)}{error}, {version.images} labeled"
 
 
 def _figure(value: float) -> str:

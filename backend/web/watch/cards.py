@@ -21,13 +21,12 @@ import redis
 from rq.job import Job
 from rq.utils import as_text
 
-from backend.label_studio.client import Studio, StudioError
-from backend.project.serving import store_of
+from backend.label_studio.client import Studio, StudioAway, StudioError
+from backend.project.serving import named_of, store_of
 from backend.queue.enqueue import HEADS, Jobs
 from backend.queue.progress import describe
 from backend.settings import Settings
 from backend.web.watch import card
-from backend.web.watch.queue_metrics import workers
 from model.versions import VersionError
 
 log = logging.getLogger(__name__)
@@ -90,14 +89,12 @@ class Cards:
         """(what the card of a project is to say, whether something runs)."""
         head = self.jobs.head(project)
         if head is not None:
-            return card.of_work(describe(head), workers(self.jobs)[self.jobs.slow.name]), True
+            return card.of_work(describe(head), self.jobs.workers()[self.jobs.slow.name]), True
         ended = [job for kind in HEADS if (job := self.jobs.last(kind, project)) is not None]
         last = describe(max(ended, key=_asked)) if ended else None
         if last is not None and last["status"] == "failed":
             return card.of_failure(last), False
-        store = store_of(self.settings, project)
-        serving = store.named()
-        return card.of_version(store.get(serving) if serving else None), False
+        return card.of_version(named_of(store_of(self.settings, project))), False
 
     def _forget(self) -> None:
         """Know nothing: another process may have said something else since."""
@@ -154,7 +151,10 @@ class Cards:
         except (StudioError, OSError) as error:
             log.info("project %d: its card in Label Studio waits: %s", project, error)
             self.rows.pop(project, None)
-            self.resting_until = now + REST_SECONDS
+            if isinstance(error, StudioError) and not isinstance(error, StudioAway):  # this project's alone
+                self.next[project] = now + self.settings.reconcile_seconds
+            else:
+                self.resting_until = now + REST_SECONDS
         else:
             again = CHECK_SECONDS if changed and not runs else self.settings.reconcile_seconds
             self.sent[project], self.check[project] = (said, now), now + again

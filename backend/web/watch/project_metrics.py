@@ -11,8 +11,9 @@ from datetime import datetime
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 
 from backend.project.published import Publication
-from backend.project.serving import known_projects, published_of, store_of
+from backend.project.serving import known_projects, named_of, published_of, store_of
 from backend.settings import Settings
+from backend.web.api.figures import interval, number
 from model.damage import DamagedError, warn
 from model.version import Version
 from model.versions import VersionError
@@ -23,9 +24,7 @@ def file_metrics(settings: Settings) -> list[Metric]:
     found = []
     for project in known_projects(settings):
         try:
-            store = store_of(settings, project)
-            serving = store.named()
-            version = store.get(serving) if serving else None
+            version = named_of(store_of(settings, project))
             found.append((str(project), version, published_of(settings, project).current()))
         except (DamagedError, VersionError) as error:
             warn(f"project {project} has no metrics: {error}")
@@ -52,11 +51,12 @@ def _serving(found: list[tuple[str, Version]]) -> Iterable[Metric]:
         serving.add_metric([project], {"version": version.name})
         images.add_metric([project], version.images)
         metrics = version.metrics or {}
-        if metrics.get("map", -1) >= 0:
-            score.add_metric([project], metrics["map"])
-            if metrics.get("map_interval"):
-                low.add_metric([project], metrics["map_interval"][0])
-                high.add_metric([project], metrics["map_interval"][1])
+        value, around = number(metrics.get("map")), interval(metrics.get("map_interval"))
+        if value is not None:
+            score.add_metric([project], value)
+            if around is not None:
+                low.add_metric([project], around.low)
+                high.add_metric([project], around.high)
     return serving, images, score, low, high
 
 

@@ -7,7 +7,6 @@ from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from rq.utils import now, utcparse
-from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from backend.queue.enqueue import Jobs
 from backend.queue.figures import BOUNDS, Figures
@@ -56,25 +55,11 @@ def _oldest(jobs: Jobs, ids: list[str]) -> float:
     return max(0.0, (now() - min(times)).total_seconds()) if times else 0.0
 
 
-def workers(jobs: Jobs) -> dict[str, int]:
-    """How many live workers take jobs of each queue, by its name. Raises redis.RedisError."""
-    with jobs.connection.pipeline(transaction=False) as pipeline:
-        for queue in jobs.queues:
-            pipeline.smembers(WORKERS_BY_QUEUE_KEY % queue.name)
-        registered = pipeline.execute()
-    keys = sorted(set().union(*registered))
-    with jobs.connection.pipeline(transaction=False) as pipeline:
-        for key in keys:
-            pipeline.exists(key)  # of one that was killed the entry is gone by itself
-        alive = {key for key, there in zip(keys, pipeline.execute(), strict=True) if there}
-    return {queue.name: len(alive & members) for queue, members in zip(jobs.queues, registered, strict=True)}
-
-
 def _workers(jobs: Jobs) -> Metric:
     family = GaugeMetricFamily(
         "mgral_workers", "Workers that take jobs of a queue; each `mgral work` is two.", labels=["queue"]
     )
-    for queue, count in workers(jobs).items():
+    for queue, count in jobs.workers().items():
         family.add_metric([queue], count)
     return family
 

@@ -14,7 +14,6 @@ from flask import Blueprint, Response, current_app, jsonify
 
 from backend.queue.enqueue import Jobs, connect
 from backend.settings import Settings
-from backend.web.watch.queue_metrics import workers
 from backend.web.watch.source import Source
 
 SECONDS = 0.5  # that all of it may take, whatever hangs
@@ -34,7 +33,7 @@ class Readiness:
         self.settings = settings
         jobs = Jobs(settings, connect(settings, SECONDS))
         self.files = Source("ready: MODEL_DIR", settings.artefacts.names)
-        self.workers = Source("ready: Redis", lambda: workers(jobs)[jobs.slow.name])
+        self.workers = Source("ready: Redis", lambda: jobs.workers()[jobs.slow.name])
 
     def look(self) -> tuple[bool, dict[str, str]]:
         """(whether it is ready, what there is to say of each thing)."""

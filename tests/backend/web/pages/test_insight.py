@@ -224,6 +224,56 @@ def test_what_is_damaged_is_told_or_left_out(insight: Site) -> None:
     assert len(told(insight, f"{API}/curve")["trainings"]) == 2
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("order", None),
+        ("scores", [1.0]),
+        ("reasons", {}),
+        ("tasks", [5]),
+        ("copies", {"of_labeled": "many"}),
+        ("gains", {"mgral": ["x", 1]}),
+        ("learning_curve", [[0, "x"]]),
+        ("map", {"tasks": [1]}),
+        ("why", 7),
+    ],
+)
+def test_an_order_of_another_shape_is_damaged_and_not_the_askers_fault(insight: Site, key: str, value: Any) -> None:
+    place = store_of(insight.settings, PROJECT).root / insight.versions[-1] / FILE
+    place.write_text(json.dumps(json.loads(place.read_text()) | {key: value}))
+    pages = [f"{at}/{name}" for at in (UI, API) for name in ("order", "order/1000", "agent")]
+    statuses = [insight.client.get(page).status_code for page in pages]
+    assert set(statuses) <= {200, 503}
+    assert 503 in statuses
+
+
+def test_a_figure_that_is_no_number_is_null(insight: Site) -> None:
+    name, gain = insight.versions[-1], (float("nan"), float("nan"))
+    cycles.keep(
+        insight.settings.artefacts,
+        PROJECT,
+        cycles.Trained(name, "v1", "2026-11-21T10:00:00+00:00", 200, 900, 0.57, 0.02, 40, gain, True),
+    )
+    text = insight.get(f"{API}/curve")
+    assert "NaN" not in text
+    assert [one["gain"] for one in json.loads(text)["trainings"]] == [None, None]
+    insight.get(f"{UI}/curve")
+
+
+def test_numbers_that_no_task_has_are_not_found(insight: Site) -> None:
+    for task in (0, 2**63, 10**30, int("9" * 400)):
+        for address in (f"{UI}/order/{task}", f"{API}/order/{task}", f"{API}/order/{task}/thumbnail"):
+            assert insight.client.get(address).status_code in (400, 404), address
+
+
+def test_a_cache_that_cannot_be_opened_is_told(insight: Site) -> None:
+    cache = insight.settings.cache_dir / "cache.db"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_bytes(b"no database" * 1000)
+    insight.settings.label_studio_api_key = "0" * 40
+    assert insight.client.get(f"{API}/order/1000/thumbnail").status_code == 503
+
+
 @pytest.fixture
 def studio(insight: Site) -> Iterator[Server]:
     """In the place of Label Studio: it holds one picture."""

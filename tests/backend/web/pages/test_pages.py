@@ -8,9 +8,11 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
+from rq.utils import now
 
 from backend.project import audit
 from backend.project.serving import store_of
+from backend.queue.worker import worker
 from backend.settings import Settings
 from backend.web.about import About
 from backend.web.app import create_app
@@ -127,6 +129,25 @@ def test_the_live_part_is_a_piece_of_the_page(site: Site) -> None:
     assert "Nothing runs" in part
     first = part.strip().splitlines()[0]
     assert first in whole
+
+
+def test_every_page_has_a_live_part_or_an_empty_one(site: Site) -> None:
+    for address in every(site, enqueue(site.settings, 1, cycles=1, variants=1)):
+        if "static" not in address:
+            assert "<html" not in site.get(f"{address}{'&' if '?' in address else '?'}part=live"), address
+
+
+def test_a_worker_that_was_killed_is_none(site: Site) -> None:
+    """RQ leaves its name in the list, and lets its own entry expire."""
+    killed = worker(site.jobs)
+    killed.birth_date = now()
+    killed.register_birth()
+    assert site.client.get("/api/projects").get_json()["workers"] == 1
+    site.jobs.connection.delete(killed.key)
+    assert site.client.get("/api/projects").get_json()["workers"] == 0
+    for page in ("/ui", "/ui/projects/1/jobs"):
+        assert "No worker is running" in site.get(page)
+    killed.register_death()
 
 
 def test_versions_are_compared_with_paired_intervals(site: Site) -> None:

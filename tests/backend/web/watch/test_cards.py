@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from requests.adapters import HTTPAdapter
@@ -20,6 +21,7 @@ from backend.web.watch import card, cards
 from backend.web.watch.cards import Cards
 from model.version import Version
 from tests.backend.web.requests import CONFIG, connected
+from tests.faults import Answer, FaultyProxy
 from tests.studio import HeldStudio
 
 OURS, OTHER = "http://backend:9090", "http://sam:9090"
@@ -167,6 +169,32 @@ def test_a_label_studio_that_is_away_is_left_alone(
     assert titles(studio)[1].startswith("MGRAL · ranking")
 
 
+def test_a_project_that_was_deleted_holds_up_no_other(
+    kept: Cards, studio: HeldStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Label Studio answers 404 for it for ever; here those before and behind project 1."""
+    for gone in (0, 2):
+        kept.jobs.connection.hset(kept.key, str(gone), urlsplit(OURS).netloc)
+    with FaultyProxy(studio.url) as proxy:
+        proxy.next(10**6, "GET", "project=(0|2)$", Answer(404, '{"detail": "Not found."}'))
+        kept.studio = Studio(proxy.url, "0" * 40)
+        monkeypatch.setattr(cards, "IDLE_SECONDS", 0)
+        for _ in range(3):
+            kept.look()
+            studio.backends[1]["title"] = "MGRAL"
+            kept.check.clear()
+        kept.look()
+        assert titles(studio)[1] == f"MGRAL · {card.NO_WORKER}"
+        assert [proxy.count("GET", f"project={gone}$") for gone in (0, 2)] == [1, 1]  # not asked again for a while
+
+
+def test_a_made_up_project_has_no_card(at: Settings) -> None:
+    client = create_app(at).test_client()
+    for project in (50, 51):
+        assert client.post("/setup", json={"project": f"{project}.1", "schema": CONFIG}).status_code == 404
+    assert client.application.extensions["cards"].noted == {}
+
+
 def test_a_damaged_project_keeps_its_card(kept: Cards, studio: HeldStudio, at: Settings) -> None:
     Jobs(at).cancel(1)
     folder = at.artefacts.local / "1/versions"
@@ -210,6 +238,8 @@ def test_a_long_reason_is_cut_between_words() -> None:
         ({"metrics": {"map": 1.0, "map_interval": None}}, "v0003, mAP 1.00, 120 labeled"),
         ({"metrics": {"map": -1.0}}, "v0003, 120 labeled"),
         ({"metrics": None}, "v0003, 120 labeled"),
+        ({"metrics": {"map": None}}, "v0003, 120 labeled"),
+        ({"metrics": {"map": 0.41, "map_interval": ["low", "high"]}}, "v0003, mAP .41, 120 labeled"),
         ({"parent": None}, "v0003, not trained yet"),
     ],
 )

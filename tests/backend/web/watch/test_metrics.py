@@ -103,6 +103,15 @@ def test_a_damaged_project_hides_no_other(client: FlaskClient, settings: Setting
     assert value(client, "mgral_model_dir_up") == 1
 
 
+def test_figures_that_are_none_hide_no_other_project(client: FlaskClient, settings: Settings) -> None:
+    names = [version_in(store_of(settings, project), SCORES) for project in (1, 2)]
+    about = settings.artefacts.local / "1/versions" / names[0] / "version.json"
+    about.write_text(about.read_text().replace("0.41", "null"))
+    assert value(client, "mgral_project_map_ratio", project="1") is None
+    assert value(client, "mgral_project_trained_images", project="1") == 120
+    assert value(client, "mgral_project_map_ratio", project="2") == 0.41
+
+
 def test_the_queue(client: FlaskClient, settings: Settings) -> None:
     jobs = Jobs(settings)
     waiting, _ = jobs.enqueue("train", 1)
