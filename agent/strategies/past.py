@@ -49,7 +49,7 @@ def refuted(past: Sequence[Past], strategy: str) -> str:
     if len(own) < FEWEST:
         return ""
     short = sum(one.random - one.gain for one in own)
-    if short <= SURE * math.sqrt(sum(one.error**2 for one in own)):
+    if not short > SURE * math.sqrt(sum(one.error**2 for one in own)):  # nor where one is no number
         return ""
     gain, random = (sum(values) / len(own) for values in zip(*((one.gain, one.random) for one in own), strict=True))
     return (

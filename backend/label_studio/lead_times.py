@@ -35,23 +35,28 @@ def efforts(tasks: Iterable[Task], config: LabelConfig) -> list[Effort]:
     return [effort for _, _, effort in sorted(found, key=lambda entry: entry[:2])]
 
 
-def _effort(annotation: Mapping[str, Any], config: LabelConfig) -> Effort | None:
-    """One annotation's; None where it was skipped, or has no time that could be true."""
+def seconds_of(annotation: Mapping[str, Any]) -> float | None:
+    """By the annotator's clock; None where there is no time that could be true."""
     seconds = annotation.get("lead_time")
-    if annotation.get("was_cancelled") or isinstance(seconds, bool) or not isinstance(seconds, int | float):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
     try:
-        usable = math.isfinite(seconds) and seconds > 0
+        return float(seconds) if math.isfinite(seconds) and seconds > 0 else None
     except OverflowError:  # a whole number of hundreds of digits
         return None
-    if not usable:
+
+
+def _effort(annotation: Mapping[str, Any], config: LabelConfig) -> Effort | None:
+    """One annotation's; None where it was skipped, or its time is not known."""
+    seconds = seconds_of(annotation)
+    if annotation.get("was_cancelled") or seconds is None:
         return None
     result = annotation.get("result")
     origins = [one.get("origin") for one in result if _draws(one, config)] if isinstance(result, list) else []
     kept = sum(origin in KEPT for origin in origins)
     who = annotation.get("completed_by")
     who = who.get("id") if isinstance(who, Mapping) else who
-    return Effort(float(seconds), len(origins) - kept, kept, "" if who is None else str(who))
+    return Effort(seconds, len(origins) - kept, kept, "" if who is None else str(who))
 
 
 def _draws(region: Any, config: LabelConfig) -> bool:

@@ -172,7 +172,7 @@ def past_of(trained: Iterable[Trained]) -> tuple[Past, ...]:
     past = []
     for one in trained:
         batch = one.batch
-        if batch is None or batch.random is None or one.gain is None or one.gain[1] <= 0:
+        if batch is None or batch.random is None or one.gain is None or not one.gain[1] > 0:  # nor nan
             continue
         if 2 * batch.labeled >= batch.size and batch.others <= batch.labeled:
             past.append(Past(batch.strategy, *one.gain, batch.random))

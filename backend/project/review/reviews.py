@@ -15,6 +15,7 @@ from typing import Any
 
 from backend.label_studio.client import Task
 from backend.label_studio.config import LabelConfig
+from backend.label_studio.lead_times import seconds_of
 from backend.project.publish import LABELED
 from backend.project.published import Publication, Published
 from backend.project.review.changes import Change, Drawn, compare
@@ -144,9 +145,8 @@ def reviewed(
             number, updated = _key(annotation)
             changes = compare(told.shown, drawn)
             name, version = told.publication.model_version, told.publication.version
-            seconds = annotation.get("lead_time")
-            seconds = float(seconds) if isinstance(seconds, int | float) else None
-            found[task_id] = Review(task_id, number, updated, name, version, changes, told.ids > 0, seconds)
+            by_id, seconds = told.ids > 0, seconds_of(annotation)
+            found[task_id] = Review(task_id, number, updated, name, version, changes, by_id, seconds)
     return Reviews([found[task_id] for task_id in sorted(found)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -33,5 +34,5 @@ def test_only_a_batch_that_was_mostly_labeled_and_alone_is_evidence() -> None:
         replace(BATCH, others=19),  # more than of the batch
     ):
         assert past_of([replace(TRAINED, batch=batch)]) == ()
-    for gain in (None, (0.01, 0.0)):  # nothing held out; one image held out
+    for gain in (None, (0.01, 0.0), (0.01, math.nan)):  # nothing held out; one image held out; no box in resamples
         assert past_of([replace(TRAINED, gain=gain)]) == ()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from backend.label_studio.client import Task
 from backend.label_studio.labels import LabelConfig, region
@@ -102,6 +105,15 @@ def test_the_publication_whose_regions_the_annotation_has(tmp_path: Path) -> Non
     ]
     assert found.rows[0].changes == {Change("relabeled", "Car", "Bus"): 1}
     assert (found.rows[1].corrections, found.rows[1].seconds) == (1, 12.5)
+
+
+@pytest.mark.parametrize("wrong", [10**400, math.nan, -5, True, "12", None], ids=lambda wrong: repr(wrong)[:9])
+def test_a_time_that_cannot_be_true_is_none(tmp_path: Path, wrong: Any) -> None:
+    published = Published(tmp_path)
+    publish(published, "v1-r001", "", {1: (0.2, [one("a", 0, "Car")])})
+    told = annotation([one("a", 0, "Car")]) | {"lead_time": wrong}
+    (row,) = reviewed([(Task(1, {}), told)], published, LABELS, Reviews()).rows
+    assert row.seconds is None
 
 
 def test_what_was_found_stays_until_the_annotation_is_changed(tmp_path: Path) -> None:
