@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -60,7 +61,8 @@ class LabelConfig:
         Raises LabelConfigError naming what cannot be served, and what to change.
         """
         try:
-            interface = LabelInterface(config)
+            # It is text here, of which lxml takes no declaration of an encoding.
+            interface = LabelInterface(re.sub(r"^\s*<\?xml[^>]*\?>", "", config))
             every = list(interface.controls or ())
             objects = {tag.name: tag for tag in interface.objects or ()}
         except PARSING as error:
@@ -68,10 +70,8 @@ class LabelConfig:
         candidates = [tag for tag in every if tag.tag.lower() == "rectanglelabels" and not tags.true(tag, "model_skip")]
         image = tags.image(candidates, objects)
         if image is None:
-            seen = sorted({tag.tag for tag in every}) or ["nothing"]
-            raise LabelConfigError(
-                f"the label config has no RectangleLabels on an Image (it has {', '.join(seen)}); add {tags.ADD}"
-            )
+            why = tags.why_none(every, objects)
+            raise LabelConfigError(f"the label config has no RectangleLabels on an Image: {why}")
         here = [tag for tag in every if image.name in tags.targets(tag)]
         served = [tag for tag in here if tag in candidates]
         controls = tuple(tags.control(tag) for tag in served if not tags.dynamic(tag) or tag.labels)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from backend.label_studio.config import LabelConfig
-from backend.label_studio.regions import label_of, shape_of
+from backend.label_studio.regions import labels_of, shape_of
 from backend.label_studio.shapes import ShapeError, box, outline
 
 log = logging.getLogger(__name__)
@@ -23,15 +23,15 @@ class Place:
 
     Attributes:
         points: (n, 2) points around it in percent of the image; one for a point.
-        label: that it was drawn with, if any.
+        labels: that it was drawn with, if any.
     """
 
     points: np.ndarray
-    label: str | None
+    labels: Sequence[str]
 
     def asks_for(self, box: dict[str, Any]) -> bool:
         """Whether the value of an upright rectangle is meant: its centre lies in the place, or the point in it."""
-        if self.label is not None and self.label not in box["rectanglelabels"]:
+        if self.labels and not set(self.labels) & set(box["rectanglelabels"]):
             return False
         low = np.array([box["x"], box["y"]])
         high = low + np.array([box["width"], box["height"]])
@@ -52,7 +52,7 @@ def places(drawing: Sequence[Any], config: LabelConfig, size: tuple[int, int]) -
             points = outline(kind, one, size)
             if len(points) > 1:
                 box(points, size)  # it must have a size, and lie in the image
-            found.append(Place(100 * points / size, label_of(one, drawing, config)))
+            found.append(Place(100 * points / size, labels_of(one, drawing, config)))
         except ShapeError as error:
             log.warning("a prompt is passed over: %s", error)
     return found

@@ -6,7 +6,7 @@ Nothing that somebody drew becomes background: a region that cannot be understoo
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,27 +116,38 @@ class Reading:
 def read(result: Any, config: LabelConfig, size: tuple[int, int]) -> Reading:
     """Annotated regions to boxes; whatever the shape, it becomes the upright box around it.
 
-    Regions of other images, and what draws nothing (choices, texts, relations), are passed over.
+    Regions of other images, and what draws nothing (choices, texts, relations), are passed over. A region of several
+    labels is an object of each; a point in a box of its label is the same object.
     """
-    corners, classes, unusable, others = [], [], [], []
+    corners, classes, unusable, others, points = [], [], [], [], []
     if not isinstance(result, list):
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
         return Reading(*nothing, ("an annotation whose result is no list",), ())
+    drawn = {str(one.get("id")) for one in result if isinstance(one, Mapping) and _kind(one) not in BESIDE}
     for one in result:
         try:
             kind = shape_of(one, config)
             if kind is None:
+                _check_its_shape(one, drawn, config)
                 continue
-            label = label_of(one, result, config)
-            if label in config.labels and one.get("from_name") not in [*config.skipped]:
-                corners.append(box(outline(kind, one, size), size))
-                classes.append(config.labels.index(label))
-            elif label is not None:
-                others.append(label)
+            labels = labels_of(one, result, config)
+            own = [config.labels.index(label) for label in labels if label in config.labels]
+            if own and one.get("from_name") not in [*config.skipped]:
+                place = outline(kind, one, size)
+                if len(place) == 1:
+                    points += [(place[0], k) for k in own]
+                    continue
+                corners += [box(place, size)] * len(own)
+                classes += own
+            elif labels:
+                others += labels
             else:
                 unusable.append(NO_LABEL if isinstance(one.get("value"), Mapping) else NO_VALUE)
         except ShapeError as error:
             unusable.append(str(error))
+    for point, k in points:
+        if not any(k == of and _within(point, corner) for of, corner in zip(classes, corners, strict=True)):
+            unusable.append("a point, which has no size, and no box of its label is around it")
     checked = check_boxes(
         np.array(corners).reshape(-1, 4), size, classes
     )  # as every file's: what is there twice is once
@@ -171,9 +182,14 @@ def shape_of(one: Any, config: LabelConfig) -> str | None:
 
 
 def label_of(one: Mapping[str, Any], result: Sequence[Any], config: LabelConfig) -> str | None:
-    """The label of a region: one that is served, else one of a control that is not; None where it has none.
+    """The first of `labels_of`; None where there is none."""
+    return next(iter(labels_of(one, result, config)), None)
 
-    Raises ShapeError where the config does not have its label.
+
+def labels_of(one: Mapping[str, Any], result: Sequence[Any], config: LabelConfig) -> list[str]:
+    """The labels of a region, each once: those that are served, else those of controls that are not.
+
+    Raises ShapeError where the config does not have one of its labels.
     """
     texts, name = _texts(one), one.get("id")
     if not texts and name is not None:  # <Labels> beside <Rectangle> gives two results of one id
@@ -183,17 +199,14 @@ def label_of(one: Mapping[str, Any], result: Sequence[Any], config: LabelConfig)
             if isinstance(other, Mapping) and other.get("id") == name and _kind(other) == LABELS
             for text in _texts(other)
         ]
-    if not texts:
-        return None
-    own = [label for label in map(config.own_label, texts) if label is not None]
-    if own:
-        return own[0]
-    if any(texts[0] in labels for labels in config.others.values()):
-        return texts[0]
-    raise ShapeError(
-        f"the label {texts[0]!r}, which the config does not have (was it renamed? put predicted_values={texts[0]!r} on "
-        "the <Label> that replaces it)"
-    )
+    own = {text: config.own_label(text) for text in texts}
+    for text, label in own.items():
+        if label is None and not any(text in labels for labels in config.others.values()):
+            raise ShapeError(
+                f"the label {text!r}, which the config does not have (was it renamed? put predicted_values={text!r} on "
+                "the <Label> that replaces it)"
+            )
+    return list(dict.fromkeys(label for label in own.values() if label is not None)) or list(own)
 
 
 def _kind(one: Mapping[str, Any]) -> str:
@@ -208,16 +221,35 @@ def _kind(one: Mapping[str, Any]) -> str:
 def _texts(one: Mapping[str, Any]) -> list[str]:
     """The labels that a result names."""
     value = one.get("value")
-    for key, named in value.items() if isinstance(value, Mapping) else ():
-        if str(key).endswith(LABELS):
-            every = named if isinstance(named, list) else [named]
-            return [text for text in every if isinstance(text, str)]
-    return []
+    named = [value[key] for key in value if str(key).endswith(LABELS)] if isinstance(value, Mapping) else []
+    every = [text for texts in named for text in (texts if isinstance(texts, list) else [texts])]
+    return [text for text in every if isinstance(text, str)]
+
+
+def _check_its_shape(one: Mapping[str, Any], drawn: Collection[str], config: LabelConfig) -> None:
+    """Raises ShapeError where a result is said of a region of the image that is served, and this is not there.
+
+    Args:
+        drawn: the ids of the regions that are.
+    """
+    value, here = one.get("value"), one.get("to_name") in (config.to_name, None)
+    placed = isinstance(value, Mapping) and any(key in value for key in ("x", "points", "rle", "radiusX"))
+    if here and placed and not _page(one) and str(one.get("id")) not in drawn:
+        raise ShapeError(f"{_kind(one)} of a region that is not there")
+
+
+def _within(point: np.ndarray, corners: np.ndarray) -> bool:
+    return bool((corners[:2] <= point).all() and (point <= corners[2:]).all())
 
 
 def _page(one: Any) -> bool:
-    """Whether it speaks of another page than the first."""
-    return isinstance(one, Mapping) and one.get("item_index") not in (None, 0)
+    """Whether it speaks of another page than the first. Raises ShapeError where that cannot be told."""
+    page = one.get("item_index") if isinstance(one, Mapping) else None
+    if page is None or page == 0:
+        return False
+    if isinstance(page, bool) or not isinstance(page, int) or page < 0:
+        raise ShapeError("a region whose item_index is no number of a page")
+    return True
 
 
 def _new_id() -> str:

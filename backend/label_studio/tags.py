@@ -12,6 +12,7 @@ from label_studio_sdk.label_interface.object_tags import ObjectTag
 
 ADD = '<RectangleLabels name="label" toName="image"> with a <Label> for every class'
 
+FIELD = re.compile(r"\$[\w\[{.]", re.ASCII)  # Label Studio's editor puts a field of the task in its place
 MODEL_ATTRIBUTES = ("model_score_threshold", "model_path", "model_skip", "model_obb")
 """What of a control's attributes is for the backend."""
 
@@ -44,6 +45,20 @@ def image(candidates: list[ControlTag], objects: dict[str | None, ObjectTag]) ->
     return None
 
 
+def why_none(every: list[ControlTag], objects: dict[str | None, ObjectTag]) -> str:
+    """Why `image` finds none, and what to change."""
+    rectangles = [tag for tag in every if tag.tag.lower() == "rectanglelabels"]
+    if not rectangles:
+        return f"it has {', '.join(sorted({tag.tag for tag in every})) or 'nothing'}; add {ADD}"
+    first = next((tag for tag in rectangles if not true(tag, "model_skip")), None)
+    if first is None:
+        return f"{rectangles[0].name!r} says model_skip; remove that attribute"
+    name = ",".join(targets(first))
+    found = next((objects[name] for name in targets(first) if name in objects), None)
+    what = "which no Image is named" if found is None else f"which is a {found.tag}"
+    return f'{first.name!r} has toName={name!r}, {what}; name it as an <Image name="image" value="$image"/> is named'
+
+
 def targets(tag: ControlTag) -> list[str]:
     """The names of the objects that a control draws on."""
     return [name.strip() for name in tag.to_name or ()]
@@ -70,6 +85,12 @@ def control(tag: ControlTag) -> Control:
     labels = tuple(str(label) for label in tag.labels or ())
     if not labels:
         raise LabelConfigError(f"RectangleLabels {tag.name!r} has no <Label>: add one for every class")
+    for label, attributes in (tag.labels_attrs or {}).items():
+        if re.search(FIELD, str(label)) and not attributes.attr.get("alias"):
+            raise LabelConfigError(
+                f"RectangleLabels {tag.name!r} takes the label {label!r} from each task, which is not served: write "
+                "its text into the config"
+            )
     if not all(label.strip() for label in labels):
         raise LabelConfigError(f'RectangleLabels {tag.name!r} has a <Label> with value="": give it a name or remove it')
     return Control(str(tag.name), labels, _threshold(tag))

@@ -68,6 +68,13 @@ def test_only_the_first_of_several_images_is_served_and_that_is_said() -> None:
         (control(extra='score_threshold="abc"'), IMAGE, "'abc'"),
         (control(extra='model_score_threshold="40"'), IMAGE, "'40'"),
         (control(extra='model_score_threshold="nan"'), IMAGE, "'nan'"),
+        (control('<Label value="$kind"/>' + CAR), IMAGE, r"takes the label '\$kind' from each task"),
+        (control('<Label value="US$size"/>'), IMAGE, r"takes the label 'US\$size' from each task"),
+        (control(extra='model_skip="true"'), IMAGE, "'box' says model_skip"),
+        (control(to="imgg"), IMAGE, "'box' has toName='imgg', which no Image is named"),
+        (control(), '<Video name="img" value="$v"/>', "'box' has toName='img', which is a Video"),
+        (control(), '<Image value="$picture"/>', "'box' has toName='img', which no Image is named"),
+        (control(), '<Image name="img"/>', "which no Image is named"),
         (
             control(extra='model_path="a.pt"') + control("<Label value='B'/>", 'model_path="b.pt"', "c"),
             IMAGE,
@@ -79,6 +86,18 @@ def test_what_cannot_work_is_refused_with_one_line(controls: str, image: str, sa
     with pytest.raises(LabelConfigError, match=said) as raised:
         config(controls, image)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("labels", ['<Label value="$5" alias="Five"/>', '<Label value="$"/>', '<Label value="5 $"/>'])
+def test_a_dollar_that_names_no_field_is_text(labels: str) -> None:
+    assert len(config(control(labels)).labels) == 1
+
+
+@pytest.mark.parametrize(
+    "before", ['<?xml version="1.0" encoding="UTF-8"?>\n', "\n <?xml version='1.0'?>", "\ufeff", "<!-- by hand -->\n"]
+)
+def test_what_may_stand_before_the_view(before: str) -> None:
+    assert LabelConfig.parse(f"{before}<View>{IMAGE}{control()}</View>").labels == ("Car",)
 
 
 def test_what_is_not_served_is_said() -> None:

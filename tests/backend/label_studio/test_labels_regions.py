@@ -18,6 +18,11 @@ CONFIG = LabelConfig.parse(
     '</RectangleLabels><PolygonLabels name="area" toName="img"><Label value="Car"/><Label value="Road"/>'
     '</PolygonLabels><Choices name="c" toName="img"><Choice value="a"/></Choices></View>'
 )
+CONFIG_WITH_POINTS = LabelConfig.parse(
+    '<View><Image name="img" value="$picture"/><RectangleLabels name="box" toName="img"><Label value="Car"/>'
+    '<Label value="Bus"/></RectangleLabels><KeyPointLabels name="point" toName="img"><Label value="Car"/>'
+    '<Label value="Bus"/><Label value="Nose"/></KeyPointLabels></View>'
+)
 SIZE = (200, 100)
 RECTANGLE: dict[str, Any] = {"x": 5, "y": 20, "width": 25, "height": 50}
 TRIANGLE = [[10, 10], [30, 10], [20, 60]]
@@ -86,6 +91,55 @@ def test_a_region_that_is_not_understood_is_told_and_leaves_its_image_out(wrong:
     reading = read([region(**RECTANGLE), wrong, region(label="Bus", **RECTANGLE)], CONFIG, SIZE)
     assert len(reading.class_ids) == 2  # one odd item ends nothing
     assert said in str(reading.problem)
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ([region("labels", **RECTANGLE, labels=["Car"])], "labels of a region that is not there"),
+        ([region("choices", None, **RECTANGLE, choices=["a"])], "choices of a region that is not there"),
+        ([region("textarea", None, points=TRIANGLE, text=["a"])], "textarea of a region that is not there"),
+        ([region(**RECTANGLE) | {"item_index": "0"}], "item_index is no number"),
+        ([region(**RECTANGLE) | {"item_index": -1}], "item_index is no number"),
+        ([region(**RECTANGLE) | {"item_index": [1]}], "item_index is no number"),
+        ([region(label=None, rectanglelabels=["Car", "Gone"], **RECTANGLE)], "'Gone', which the config does not have"),
+    ],
+)
+def test_what_was_drawn_and_cannot_be_placed_is_no_background(result: list[dict], said: str) -> None:
+    assert said in str(read(result, CONFIG, SIZE).problem)
+
+
+def test_what_is_said_of_a_region_draws_no_second_one() -> None:
+    beside = [region("choices", None, **RECTANGLE, choices=["a"]), region("textarea", None, **RECTANGLE, text=["a"])]
+    elsewhere = region("labels", None, start=1, end=2, labels=["Word"])
+    reading = read([region(**RECTANGLE), *beside, elsewhere], CONFIG, SIZE)
+    assert (reading.problem, len(reading.class_ids)) == (None, 1)
+
+
+def test_a_region_of_several_labels_is_an_object_of_each() -> None:
+    """As `choice="multiple"` allows: without its second label the object would be background for that class."""
+    both = region(label=None, rectanglelabels=["Car", "Omnibus", "Road"], **RECTANGLE)
+    reading = read([both], CONFIG, SIZE)
+    assert reading.problem is None
+    assert [CONFIG.labels[k] for k in reading.class_ids] == ["Car", "Bus"]
+    assert reading.xyxy.tolist() == [[10, 20, 60, 70]] * 2
+    (place,) = places([both], CONFIG, SIZE)
+    for label, meant in (("Car", True), ("Bus", True), ("Tram", False)):
+        assert place.asks_for(RECTANGLE | {"rectanglelabels": [label]}) is meant
+
+
+@pytest.mark.parametrize(
+    ("label", "x", "said"),
+    [("Car", 10, None), ("Car", 90, "a point"), ("Bus", 10, "a point"), ("Nose", 90, None)],
+    ids=["in its box", "outside", "in a box of another label", "of another control"],
+)
+def test_a_point_in_a_box_of_its_label_is_the_same_object(label: str, x: float, said: str | None) -> None:
+    points = CONFIG_WITH_POINTS
+    point = region("keypointlabels", label, x=x, y=50, width=1) | {"from_name": "point", "id": "b"}
+    for result in ([point, region(**RECTANGLE)], [region(**RECTANGLE), point]):
+        reading = read(result, points, SIZE)
+        assert len(reading.class_ids) == 1
+        assert (said is None and reading.problem is None) or str(said) in str(reading.problem)
 
 
 def test_background_is_only_what_somebody_submitted_empty() -> None:
