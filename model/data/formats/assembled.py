@@ -24,6 +24,7 @@ from model.data.images import displayed_size, lying
 
 USABLE = 0.8  # the share of pictures that must be usable; below it the file is refused
 FEW = 10  # boxes that prove nothing about a file
+LARGE = 10  # pixels of a side; in a smaller picture a box may be one pixel in the corner
 SLOW = 2000  # pictures that take longer than two seconds to measure
 
 
@@ -149,6 +150,9 @@ def _usable(item: Item, number: int, findings: _Findings) -> _Usable | None:
         said = f"declared as {declared[0]} x {declared[1]} pixels, but the file has {size[0]} x {size[1]}"
         findings.left_out(item.path, said)
         return None
+    if not item.fractions and (problem := _in_fractions(item, declared)):
+        findings.left_out(item.path, problem)
+        return None
     findings.scaled += declared != size
     width, height = size if item.fractions else (size[0] / declared[0], size[1] / declared[1])
     corners = np.asarray(given, np.float64).reshape(-1, 4) * (width, height, width, height)
@@ -169,6 +173,18 @@ def _usable(item: Item, number: int, findings: _Findings) -> _Usable | None:
     findings.crowds += sum(usable.crowd)
     findings.kept += len(kept)
     return usable
+
+
+def _in_fractions(item: Item, size: tuple[int, int]) -> str | None:
+    """What is wrong where a box lies within the first pixel of a picture that has more: no object is so small."""
+    if min(size) < LARGE:
+        return None
+    for label, corners in zip(item.labels, item.corners, strict=True):
+        if any(corners) and all(abs(value) <= 1 for value in corners):
+            box = [float(value) for value in corners]
+            said = "a fraction of the picture where pixels are due, multiply by width and height"
+            return f"a {label!r} has the corners {box}: {said}"
+    return None
 
 
 def _turned(findings: _Findings) -> dict[int, _Usable]:

@@ -89,9 +89,10 @@ class Annotation(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _box_of_polygons(cls, entry: Any) -> Any:
-        if isinstance(entry, dict) and not entry.get("bbox") and (box := _around(entry.get("segmentation"))):
-            return entry | {"bbox": box}
-        return entry
+        if not isinstance(entry, dict) or entry.get("bbox") not in (None, [], [0, 0, 0, 0]):
+            return entry
+        box = _around(entry.get("segmentation"))
+        return entry | {"bbox": box} if box else entry
 
     @field_validator("bbox")
     @classmethod
@@ -110,6 +111,7 @@ def _around(polygons: Any) -> list[float] | None:
     """x, y, width and height around polygons [x, y, x, y, ...]; None where there are none."""
     if not isinstance(polygons, list) or not all(isinstance(polygon, list) for polygon in polygons):
         return None
-    numbers = [polygon for polygon in polygons if all(isinstance(n, (int, float)) for n in polygon)]
-    x, y = [n for p in numbers for n in p[::2]], [n for p in numbers for n in p[1::2]]
+    if not all(isinstance(n, (int, float)) for polygon in polygons for n in polygon):
+        return None
+    x, y = [n for p in polygons for n in p[::2]], [n for p in polygons for n in p[1::2]]
     return [min(x), min(y), max(x) - min(x), max(y) - min(y)] if x and y else None

@@ -8,9 +8,19 @@ from pathlib import Path
 from model.data.formats.walk import shown
 
 
+def read_bytes(file: Path) -> bytes:
+    """What is in a file. Raises ValueError, in one line that names it, where it cannot be opened."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ValueError(f"{shown(file)}: cannot be opened ({why}); is it a file that may be read?") from None
+
+
 def read_text(file: Path) -> str:
-    """The file's text. Raises ValueError, in one line that names the file, where it is in another encoding."""
-    raw = file.read_bytes()
+    """The file's text. Raises ValueError, in one line that names the file, where it cannot be opened, or is in another
+    encoding."""
+    raw = read_bytes(file)
     encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return raw.decode(encoding)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from model.data.dataset import Dataset
 from model.data.formats.assembled import Item, assemble
-from model.data.formats.text import read_text
+from model.data.formats.text import read_bytes, read_text
 from model.data.formats.walk import pictures_below, shown
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+DRAWS = {*SIDES, "bndbox", "robndbox", "box", "polygon", "points", "pt"}  # elements that say where something is
 
 
 @dataclass(frozen=True)
@@ -87,19 +88,24 @@ def read(
 
 
 def parse(xml: Path) -> ElementTree.Element:
-    """The file's root. Raises ValueError, naming the file, where it is no XML.
+    """The file's root; elements are named in small letters and without a namespace. Raises ValueError, naming the file,
+    where it is no XML.
 
     Encodings that the parser does not know (GBK) are decoded here, by the name that the file declares.
     """
-    raw = xml.read_bytes()
+    raw = read_bytes(xml)
     declared = re.match(rb"\s*<\?xml[^>]*encoding=[\"']([\w.-]+)[\"']", raw)
     try:
         if declared and declared[1].lower().replace(b"-", b"") not in (b"utf8", b"utf16"):
             text = raw.decode(declared[1].decode())
-            return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
-        return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", read_text(xml)))
+        else:
+            text = read_text(xml)
+        root = ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
     except (ElementTree.ParseError, LookupError, UnicodeError) as error:
         raise ValueError(f"{shown(xml)}: not readable as XML ({error}); export it again") from None
+    for element in root.iter():
+        element.tag = str(element.tag).rpartition("}")[2].lower()
+    return root
 
 
 def _item(voc: VocImage, pictures: Pictures) -> tuple[Item, int]:
@@ -112,6 +118,7 @@ def _item(voc: VocImage, pictures: Pictures) -> tuple[Item, int]:
     everything = list(root.iter("object"))
     objects = [o for o in everything if not _true(o.findtext("difficult"))]
     try:
+        _check_schema(root, everything, voc.xml)
         from_zero = root.findtext("owner/name") == "Label Studio"
         corners = [_corners(o, voc.xml, from_zero) for o in objects]
         labels = [_label(o, voc.xml) for o in objects]
@@ -120,6 +127,15 @@ def _item(voc: VocImage, pictures: Pictures) -> tuple[Item, int]:
     problem = "all of its objects are marked `difficult`" if everything and not objects else None
     item = Item(path, corners, labels, declared=_size(root), split=voc.split, problem=problem)
     return item, len(everything) - len(objects)
+
+
+def _check_schema(root: ElementTree.Element, objects: Sequence[ElementTree.Element], xml: Path) -> None:
+    """Raises ValueError where the file is none of VOC's, or draws in a way of its own: what is not found in it would be
+    background."""
+    if root.tag != "annotation":
+        raise ValueError(f"{xml}: its root is <{shown(root.tag)[:40]}>, not <annotation>; export as Pascal VOC")
+    if not objects and any(element.tag in DRAWS for element in root.iter()):
+        raise ValueError(f"{xml}: draws something, but has no <object>; export as Pascal VOC")
 
 
 def _corners(found: ElementTree.Element, xml: Path, from_zero: bool) -> list[float]:

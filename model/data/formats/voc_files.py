@@ -10,6 +10,7 @@ from pathlib import Path
 from model.data.dataset import Dataset
 from model.data.formats.assembled import USABLE
 from model.data.formats.splits import is_side
+from model.data.formats.text import read_text
 from model.data.formats.voc import Pictures, VocImage, parse, read
 from model.data.formats.walk import child, files_below, shown
 
@@ -102,7 +103,7 @@ def _stems(year: Path) -> list[str]:
 def _list(year: Path, name: str) -> list[str]:
     """The names in one of a year's lists, which may carry a second column; none where there is no such list."""
     file = year / "ImageSets" / "Main" / f"{name}.txt"
-    lines = file.read_text(encoding="utf-8-sig").splitlines() if file.exists() else []
+    lines = read_text(file).splitlines() if file.exists() else []
     return [re.sub(r"\s+-?[01]$", "", line.strip()).strip('"') for line in lines if line.strip()]
 
 

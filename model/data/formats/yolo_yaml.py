@@ -13,7 +13,7 @@ import yaml
 
 from model.data.dataset import Dataset
 from model.data.formats.text import distinct, read_text
-from model.data.formats.walk import PICTURES, pictures_below, shown
+from model.data.formats.walk import PICTURES, is_file, pictures_below, shown
 from model.data.formats.yolo import LabelFinder, YoloImage, read, require_labels
 
 
@@ -26,7 +26,8 @@ def shipped(name: str) -> Path | None:
 
 def find(root: Path) -> Path | None:
     """The data set file in a directory: `data.yaml`, `dataset.yaml`, or the only one that names classes."""
-    files = [file for end in ("yaml", "yml") for file in sorted(root.glob(f"*.{end}")) if not file.name.startswith(".")]
+    found = (file for end in ("yaml", "yml") for file in sorted(root.glob(f"*.{end}")))
+    files = [file for file in found if not file.name.startswith(".") and is_file(file)]
     for known in ("data", "dataset"):
         if file := next((file for file in files if file.stem.lower() == known), None):
             return file

@@ -15,6 +15,7 @@ import pytest
 
 from model.data.dataset import Dataset
 from model.data.directories import open_directory
+from tests.model.data.exported import label_studio_coco, label_studio_voc, label_studio_yolo
 from tests.model.written import coco_2017, data_yaml, product, voc_list, voc_year, write, yolo, yolo_lists
 
 
@@ -192,3 +193,48 @@ def test_voc_errors(scenes: Dataset, tmp_path: Path) -> None:
     for name in ("scene-3-00000", "scene-3-00001"):
         (year / "Annotations" / f"{name}.xml").write_text("<annotation>")
     assert "scene-3-00000.xml: not readable as XML" in refused(year)
+
+
+def link(file: Path) -> None:
+    """To a disk that is not there any more."""
+    file.unlink(missing_ok=True)
+    file.symlink_to(file.with_name("gone") / file.name)
+
+
+def folder(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [link, folder])
+def test_one_label_file_that_cannot_be_opened_leaves_its_picture_out(
+    spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    spoil(label_studio_yolo(tmp_path) / "labels" / "p01.txt")
+    dataset = open_directory(tmp_path)
+    assert len(dataset) == 9
+    assert "p01" not in {image.path.stem for image in dataset.images}
+    assert "labels/p01.txt: cannot be opened" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("spoil", [link, folder])
+@pytest.mark.parametrize("name", ["other.json", "other.yaml"])
+def test_files_of_others_that_cannot_be_opened_are_passed_over(
+    name: str, spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    spoil(label_studio_yolo(tmp_path) / name)
+    assert len(open_directory(tmp_path)) == 10
+
+
+@pytest.mark.parametrize("spoil", [link, folder])
+def test_files_that_are_needed_and_cannot_be_opened_are_named(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+    spoil(label_studio_yolo(tmp_path / "yolo") / "classes.txt")
+    assert "classes.txt: cannot be opened" in refused(tmp_path / "yolo")
+    spoil(label_studio_coco(tmp_path / "coco") / "result.json")
+    assert "result.json: cannot be opened" in refused(tmp_path / "coco")
+
+
+def test_a_list_of_voc_in_another_encoding_is_named(tmp_path: Path) -> None:
+    write(label_studio_voc(tmp_path) / "ImageSets" / "Main" / "train.txt", "p01\np02\n")
+    (tmp_path / "ImageSets" / "Main" / "val.txt").write_bytes(b"p03\nm\xfcll\n")
+    assert "val.txt, line 2: not UTF-8" in refused(tmp_path)

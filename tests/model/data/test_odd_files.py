@@ -44,8 +44,13 @@ def yolo(root: Path, line: str) -> Path:
 
 def voc(root: Path, pattern: str, by: str) -> Path:
     file = label_studio_voc(root) / "Annotations" / "p01.xml"
-    file.write_text(re.sub(pattern, by, file.read_text(), count=1))
+    file.write_text(re.sub(pattern, by, file.read_text(), count=1, flags=re.DOTALL))
     return root
+
+
+IN_FRACTIONS = "<xmin>.05</xmin><ymin>.1</ymin><xmax>.2</xmax><ymax>.5</ymax>"
+NO_VOC = "p01.xml: its root is <annotations>, not <annotation>"
+NO_OBJECT = "p01.xml: draws something, but has no <object>"
 
 
 def boxes_of(dataset: Dataset, stem: str) -> list[list[float]]:
@@ -96,6 +101,11 @@ def test_boxes_are_mended_in_every_format(
         (lambda r: coco(r, first(bbox=None)), "annotation 1: bbox is None"),
         (lambda r: coco(r, first(bbox=["a", 1, 2, 3])), "annotation 1: bbox.0 is 'a'"),
         (lambda r: coco(r, first(category_id=44)), "annotation 1: category_id 44 is not among"),
+        (lambda r: coco(r, first(bbox=[0.05, 0.1, 0.2, 0.5])), "a fraction of the picture where pixels are due"),
+        (
+            lambda r: coco(r, first(bbox=None, segmentation=[[5, 11, 15, 11, 15, 41], ["a", 3]])),
+            "annotation 1: bbox is",
+        ),
         (lambda r: coco(r, first(iscrowd="maybe")), "annotation 1: iscrowd is 'maybe'"),
         (lambda r: coco(r, lambda c: c["images"][0].update(width=80, height=100)), "declared as 80 x 100 pixels"),
         (
@@ -111,6 +121,11 @@ def test_boxes_are_mended_in_every_format(
         (lambda r: voc(r, "<xmin>[^<]*", "<xmin>"), "p01.xml: an object without xmin"),
         (lambda r: voc(r, "<name>[^<]*", "<name>"), "p01.xml: an object without a name"),
         (lambda r: voc(r, "</annotation>", ""), "p01.xml: not readable as XML"),
+        (lambda r: voc(r, "<xmin>.*?</ymax>", IN_FRACTIONS), "a fraction of the picture where pixels are due"),
+        (lambda r: voc(r, ".*", '<annotations><image name="p01.png"><box xtl="1"/></image></annotations>'), NO_VOC),
+        (lambda r: voc(r, ".*", "<html><body/></html>"), "p01.xml: its root is <html>, not <annotation>"),
+        (lambda r: voc(r, "<object>(.*)</object>", r"<objects><item>\1</item></objects>"), NO_OBJECT),
+        (lambda r: voc(r, "<object>.*</object>", "<shape><points>1 2 3 4</points></shape>"), NO_OBJECT),
         (lambda r: voc(r, "<difficult>0", "<difficult>1"), "p01.png: all of its objects are marked `difficult`"),
     ],
 )
@@ -127,6 +142,7 @@ def test_what_cannot_be_used_is_named_and_leaves_its_picture_out(
     [
         (first(bbox=["5", "11", "10", "30"], category_id="2", image_id="0", iscrowd="0"), [5, 11, 15, 41]),
         (first(bbox=None, segmentation=[[5, 11, 15, 11, 15, 41]]), [5, 11, 15, 41]),
+        (first(bbox=[0, 0, 0, 0], segmentation=[[5, 11, 15, 11, 15, 41]]), [5, 11, 15, 41]),
         (lambda c: c["images"][0].update(width=None, height=None), [5, 11, 15, 41]),
         (lambda c: c["images"][0].update(width="100", height="80"), [5, 11, 15, 41]),
         (lambda c: c["images"][0].update(id="0"), [5, 11, 15, 41]),
@@ -223,6 +239,13 @@ def shifted(root: Path) -> Path:
     return coco(root, lambda c: [a.update(bbox=[500 + k, 10, 20, 20]) for k, a in enumerate(c["annotations"])])
 
 
+def in_fractions(content: dict[str, Any]) -> None:
+    size = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    for annotation in content["annotations"]:
+        sides = size[annotation["image_id"]] * 2
+        annotation["bbox"] = [value / side for value, side in zip(annotation["bbox"], sides, strict=True)]
+
+
 def in_pixels(root: Path) -> Path:
     for label in (label_studio_yolo(root) / "labels").glob("*.txt"):
         label.write_text("1 50 40 20 30\n")
@@ -235,6 +258,7 @@ def in_pixels(root: Path) -> Path:
         (shifted, "cannot be used"),
         (in_pixels, "10 of 10 images cannot be used, the first is .*p01.txt, line 1: 50 is no fraction"),
         (lambda r: coco(r, lambda c: [i.update(width=80, height=100) for i in c["images"]]), "declared as 80 x 100"),
+        (lambda r: coco(r, in_fractions), "a fraction of the picture where pixels are due, multiply"),
         (lambda r: coco(r, lambda c: c.update(images=None)), "'images' is None where a list was expected"),
         (lambda r: coco(r, lambda c: c.update(images=[])), "lists no images|not listed"),
         (lambda r: coco(r, lambda c: [a.update(iscrowd=1) for a in c["annotations"]]), "every one of .* is a crowd"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,24 @@ def test_voc_without_corners_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text(VOC.format(file="a.jpg", size="").replace("<xmin>1</xmin>", ""))
     with pytest.raises(ValueError, match=r"a\.xml: an object without xmin"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("<annotation>", '<annotation xmlns="http://example.com/voc">'),
+        lambda text: re.sub(r"<(/?)(\w)", lambda tag: f"<{tag[1]}{tag[2].upper()}", text),
+        lambda text: text.upper().replace("A.JPG", "a.jpg"),
+    ],
+    ids=["namespace", "capitals", "all capitals"],
+)
+def test_elements_are_known_in_any_spelling(change: Callable[[str], str], tmp_path: Path) -> None:
+    """An object that is not found would be learned as background."""
+    (tmp_path / "a.xml").write_text(change(VOC.format(file="a.jpg", size="")))
+    assert opened(tmp_path).images[0].xyxy.tolist() == [[0, 0, 60, 40], [10, 20, 30, 40]]
+
+
+def test_an_empty_annotation_says_that_nothing_is_there(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text("<annotation><filename>a.jpg</filename><weather>rain</weather></annotation>")
+    dataset = opened(tmp_path)
+    assert (len(dataset), dataset.boxes, dataset.notes) == (1, 0, ())
