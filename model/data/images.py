@@ -169,12 +169,17 @@ def _on_white(image: Image.Image) -> np.ndarray:
 def orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 (upright) where there is none or the EXIF block is broken, as in browsers.
 
-    Of TIFF it is 1: Pillow turns those itself, and OpenCV too.
+    Of TIFF it is 1: Pillow turns those itself, and OpenCV too. Only an EXIF block counts: Pillow's `getexif` would take
+    the orientation that XMP names, which browsers do not look at.
     """
     if image.format == "TIFF":
         return 1
+    exif = Image.Exif()
     try:
-        value = image.getexif().get(0x0112, 1)
+        if image.format == "PNG" and "exif" not in image.info:
+            image.load()  # the block may be behind the pixels
+        exif.load(image.info.get("exif") or b"")
+        value = exif.get(0x0112, 1)
     except Exception:  # noqa: BLE001 - the pixels may be fine all the same
         return 1
     return value if value in UPRIGHT else 1

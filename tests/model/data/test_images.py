@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from model.data.images import ImageError, displayed_size, letterbox, load_image
 
@@ -54,6 +56,40 @@ def test_a_phone_held_upright() -> None:
 @pytest.mark.parametrize("orientation", [0, 9, 700])
 def test_an_orientation_that_does_not_exist_is_upright(orientation: int) -> None:
     np.testing.assert_array_equal(load_image(turned(orientation)), gradient())
+
+
+XMP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+)
+
+
+EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+
+
+def texts(**blocks: str) -> PngInfo:
+    info = PngInfo()
+    for name, text in blocks.items():
+        info.add_text(name, text)
+    return info
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {"xmp": XMP}),
+        ("WEBP", {"xmp": XMP, "lossless": True}),
+        ("PNG", {"pnginfo": texts(**{"XML:com.adobe.xmp": XMP.decode()})}),
+        ("PNG", {"pnginfo": texts(**{"Raw profile type exif": f"\nexif\n{len(EXIF)}\n{EXIF.hex()}\n"})}),
+    ],
+)
+def test_only_exif_turns_a_picture(kind: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """Browsers do not look at XMP, where programs that turned the pixels leave what the camera wrote."""
+    data = encode(gradient(), kind, **options)
+    assert Image.open(io.BytesIO(data)).getexif().get(0x0112) == 6
+    (tmp_path / "picture").write_bytes(data)
+    assert load_image(data).shape == (30, 40, 3)
+    assert displayed_size(tmp_path / "picture") == (40, 30)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
