@@ -44,7 +44,7 @@ def update_seconds(image_size: int, batch: int, repeat: int) -> dict[str, float]
     with tempfile.TemporaryDirectory() as directory:
         scenes = Samples(write_scenes(directory, batch, 0), image_size, cached=True)
         samples = [scenes[k] for k in range(batch)]
-    learners = {name: Learner(detector, learning_rate=RATE, frozen=False) for name in types}
+    learners = {name: Learner(detector, learning_rate=RATE) for name in types}
     seconds: dict[str, list[float]] = {name: [] for name in learners}
     for _ in range(repeat + 1):  # the first is to warm up
         for name, learner in learners.items():

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,8 +27,8 @@ from model.detectors.open import open_detector
 from model.progress import Report, Watch, silent
 
 RESAMPLES = 200  # of the evaluation images, for the error of a ΔmAP
+T = TypeVar("T", SurrogateConfig, Result)
 HINDSIGHT, SURROGATE = "hindsight", "surrogate"  # groups, and the sources of their rows
-LAST = 2  # measurements that a gain is the mean of: one alone is noisier
 
 
 class Plan:
@@ -84,7 +84,7 @@ class Plan:
         with reading(folder / "plan.json", "nothing that it measured is used"):
             body: dict[str, Any] = json.loads((folder / "plan.json").read_bytes())
             groups = {
-                name: Group(tuple(g["labeled"]), tuple(g["evaluation"]), SurrogateConfig(**g["config"]))
+                name: Group(tuple(g["labeled"]), tuple(g["evaluation"]), _known(SurrogateConfig, g["config"]))
                 for name, g in body["groups"].items()
             }
             variants = [Variant(v["group"], v["kind"], tuple(v["ids"])) for v in body["variants"]]
@@ -110,7 +110,7 @@ class Plan:
         with reading(result_file(self.folder, index), "it is left out"):
             body = json.loads(result_file(self.folder, index).read_bytes())
             body["curve"] = tuple((int(step), float(value)) for step, value in body["curve"])
-            return Result(**body)
+            return _known(Result, body)
 
     def run(self, index: int, report: Report) -> None:
         """Train one variant and write its result. A variant needs its group's control to be done.
@@ -139,16 +139,8 @@ class Plan:
             for step, table in zip(curve.steps, curve.tables, strict=True):
                 table.save(self._table(variant.group, step))
             values = [(step, table.evaluate().map) for step, table in zip(curve.steps, curve.tables, strict=True)]
-            self._write(index, Result(0.0, 0.0, tuple(values), False, time.monotonic() - start))
+            self._write(index, Result(0.0, 0.0, tuple(values), time.monotonic() - start))
             return
-        gains: list[tuple[int, float]] = []
-
-        def settled(step: int, table: MatchTable) -> bool:
-            against = self._control(variant.group, step).evaluate(images)
-            gains.append((step, table.evaluate().map - against.map))
-            recent = [gain for _, gain in gains[-group.config.patience - 1 :]]
-            return len(recent) > group.config.patience and float(np.ptp(recent)) <= group.config.tolerance
-
         curve = train_variant(
             detector,
             labeled,
@@ -156,15 +148,15 @@ class Plan:
             evaluation,
             group.config,
             labels=variant.group == HINDSIGHT,
-            stop=settled,
             report=report,
         )
-        last = curve.steps[-1]
-        if not gains or gains[-1][0] != last:  # the last measurement ends the training without asking
-            settled(last, curve.tables[-1])
-        error = self._error(variant.group, last, curve.tables[-1], images)
-        gain = float(np.mean([gain for _, gain in gains[-LAST:]]))
-        self._write(index, Result(gain, error, tuple(gains), curve.stopped_early, time.monotonic() - start))
+        gains = tuple(
+            (step, table.evaluate().map - self._control(variant.group, step).evaluate(images).map)
+            for step, table in zip(curve.steps, curve.tables, strict=True)
+        )
+        error = self._error(variant.group, curve.steps[-1], curve.tables[-1], images)
+        gain = float(np.mean([gain for _, gain in gains]))
+        self._write(index, Result(gain, error, gains, time.monotonic() - start))
 
     def rows(self) -> list[Row]:
         """What the finished variants, and the past, say about gains. A damaged result is left out.
@@ -227,6 +219,11 @@ class Plan:
             raise ValueError(f"the control of {group!r} has no measurement after {step} updates: run it first")
         with reading(path, "the variants that are compared with it are left out"):
             return MatchTable.load(path)
+
+
+def _known(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A `SurrogateConfig` or `Result` of what a file says of it; earlier releases said more."""
+    return kind(**{field.name: values[field.name] for field in fields(kind) if field.name in values})
 
 
 def run_variant(folder: Path, index: int, report: Report) -> None:

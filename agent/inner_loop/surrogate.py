@@ -10,7 +10,6 @@ labels, because labeled images play the pool (hindsight), they take the teacher'
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +25,8 @@ from model.detectors.network import NetworkDetector
 from model.detectors.training import Sample, Samples, fit_in_memory, strong
 from model.progress import Report, silent
 
-VIEWS = 4  # of each image, where features are cached
 CACHE_BYTES = 1_000_000_000  # of letterboxed images kept in memory, at most; others are read again, and seldom
-NOISE = 0.1  # share of its spread by which a cached feature is disturbed for the student
+MEASUREMENTS = 2  # at the end of a training: one alone is noisier
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,10 @@ class VariantCurve:
     Attributes:
         steps: (k,) updates done at each measurement.
         tables: k match tables of the teacher on the evaluation images, at each measurement.
-        stopped_early: whether it ended before its last step.
     """
 
     steps: tuple[int, ...]
     tables: tuple[MatchTable, ...]
-    stopped_early: bool
 
 
 def ramp_up(step: int, length: int) -> float:
@@ -62,47 +58,41 @@ def train_variant(
     config: SurrogateConfig,
     *,
     labels: bool,
-    stop: Callable[[int, MatchTable], bool] | None = None,
     report: Report = silent,
 ) -> VariantCurve:
-    """Train a copy of `detector` on `labeled` and `batch`, measuring it on `evaluation` as it learns.
+    """Train a copy of `detector` on `labeled` and `batch`; measure it on `evaluation` at the end and a little before.
 
     Every update sees one half from each of the two; `labeled` in both places makes a control. The half from `labeled`
     is the same pictures in the same views for all variants of a seed, so that they differ by their batches only.
 
     Args:
         labels: whether the batch's own boxes are learned from; if not, the teacher's are.
-        stop: called at each measurement with the steps done and the table; True ends the training.
         report: called after every update.
     """
-    learner = Learner(detector, learning_rate=config.learning_rate, frozen=config.cost != "full")
+    learner = Learner(detector, learning_rate=config.learning_rate)
     half = max(1, config.batch // 2)
-    cached = config.cost == "cached" and learner.can_cache
     kept = fit_in_memory(len(labeled) + len(batch) + len(evaluation), learner.size, CACHE_BYTES)
     pictures: list[Picture] = [image.path for image in evaluation.images]
     with torch.random.fork_rng():
         known = Samples(labeled, learner.size, kept)
-        base = _Source(known, learner, half, True, cached, config, salt=1)
+        base = _Source(known, learner, half, True, config, salt=1)
         added = known if batch is labeled else Samples(batch, learner.size, kept)
-        extra = _Source(added, learner, half, labels, cached, config, salt=2)
+        extra = _Source(added, learner, half, labels, config, salt=2)
         if kept:  # what the network looks at; the whole pictures would take up to 100 times as much
             pictures = [Letterboxed.of(load_image(image.path), learner.size) for image in evaluation.images]
+        measured = {config.steps - k * config.every for k in range(MEASUREMENTS)}
         steps: list[int] = []
         tables: list[MatchTable] = []
         for step in range(1, config.steps + 1):
-            supervised = learner.loss(*base.draw(step))
-            samples, levels = extra.draw(step)
             weight = config.weight * ramp_up(step, max(1, round(config.ramp * config.steps)))
-            loss = supervised + weight * learner.loss(samples, levels)
+            loss = learner.loss(base.draw(step)) + weight * learner.loss(extra.draw(step))
             learner.update(loss, min(1.0, step / 3), min(config.momentum, 1 - 1 / (step + 1)))
             report(step, config.steps, loss=loss.item())
-            if step % config.every == 0 or step == config.steps:
+            if step in measured:
                 detections = learner.detector().predict(pictures)
                 steps.append(step)
                 tables.append(MatchTable.from_dataset(evaluation, detections))
-                if stop is not None and step < config.steps and stop(step, tables[-1]):
-                    return VariantCurve(tuple(steps), tuple(tables), True)
-    return VariantCurve(tuple(steps), tuple(tables), False)
+    return VariantCurve(tuple(steps), tuple(tables))
 
 
 class _Source:
@@ -114,44 +104,21 @@ class _Source:
         learner: Learner,
         count: int,
         labels: bool,
-        cached: bool,
         config: SurrogateConfig,
         salt: int,
     ) -> None:
         self.learner, self.count, self.labels, self.config, self.salt = learner, count, labels, config, salt
         self.samples = samples
-        self.views: list[tuple[Sample, list[torch.Tensor]]] | None = None
-        if cached:
-            self._seed(0)
-            views = [strong(self.samples[k], learner.size) for _ in range(VIEWS) for k in range(len(samples))]
-            self.views = []
-            for start in range(0, len(views), 16):
-                part = views[start : start + 16]
-                levels = learner.features(torch.stack([picture for picture, *_ in part]))
-                self.views += [(view, [level[k : k + 1] for level in levels]) for k, view in enumerate(part)]
 
-    def draw(self, step: int) -> tuple[list[Sample], list[torch.Tensor] | None]:
-        """The samples of an update, and their features where they are cached."""
+    def draw(self, step: int) -> list[Sample]:
+        """The samples of an update."""
         self._seed(step)
-        if self.views is not None:
-            return self._cached()
         samples = [self.samples[k] for k in self._pick(len(self.samples))]
         if not self.labels:
             plain = torch.stack([picture for picture, *_ in samples])
             labels = self.learner.pseudo_labels(plain, self.config.confidence)
             samples = [(picture, *boxes) for (picture, *_), boxes in zip(samples, labels, strict=True)]
-        return [strong(sample, self.learner.size) for sample in samples], None
-
-    def _cached(self) -> tuple[list[Sample], list[torch.Tensor]]:
-        assert self.views is not None
-        views = [self.views[k] for k in self._pick(len(self.views))]
-        levels = [torch.cat(level) for level in zip(*(levels for _, levels in views), strict=True)]
-        samples = [sample for sample, _ in views]
-        if not self.labels:
-            labels = self.learner.pseudo_labels(torch.stack([p for p, *_ in samples]), self.config.confidence, levels)
-            samples = [(picture, *boxes) for (picture, *_), boxes in zip(samples, labels, strict=True)]
-            levels = [level + NOISE * level.std() * torch.randn_like(level) for level in levels]
-        return samples, levels
+        return [strong(sample, self.learner.size) for sample in samples]
 
     def _pick(self, size: int) -> list[int]:
         """`count` of `size`, as evenly as a random draw can."""

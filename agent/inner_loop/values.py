@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -13,21 +12,17 @@ from agent.pool.phi import Phi
 from agent.pool.pool import Pool
 from model.data.dataset import Dataset
 
-Cost = Literal["full", "frozen", "cached"]
-
 
 @dataclass(frozen=True)
 class SurrogateConfig:
     """How a variant is trained."""
 
-    cost: Cost = "full"
-    """full: every layer learns; frozen: only the head; cached: only the head, from features computed once"""
     steps: int = 30
-    """updates, at most"""
+    """updates"""
     batch: int = 16
     """images an update: half from the labeled images, half from the variant's batch"""
     learning_rate: float = 1e-3
-    """after the warm-up; constant, because a stop may come at any time and the teacher averages the noise out"""
+    """after the warm-up; constant, because the teacher averages the noise out"""
     momentum: float = 0.9
     """of the teacher"""
     confidence: float = 0.5
@@ -37,10 +32,7 @@ class SurrogateConfig:
     weight: float = 1.0
     """w(t) at its height"""
     every: int = 10
-    """updates between two measurements"""
-    patience: int = 2
-    """measurements without a change of ΔmAP by more than `tolerance` after which a variant stops"""
-    tolerance: float = 0.003
+    """updates between the two measurements at the end"""
     seed: int = 0
 
 
@@ -122,15 +114,13 @@ class Result:
     """What a variant reached.
 
     Attributes:
-        gain: ΔmAP, the variant's mAP less the control's on the same images, the mean of the last measurements.
+        gain: ΔmAP, the variant's mAP less the control's on the same images, the mean of the measurements.
         error: its standard error by the paired bootstrap over those images.
         curve: (updates done, ΔmAP) at each measurement; of a control its mAP.
-        stopped_early: whether ΔmAP had settled before the last update.
         seconds: that it took.
     """
 
     gain: float
     error: float
     curve: tuple[tuple[int, float], ...]
-    stopped_early: bool
     seconds: float

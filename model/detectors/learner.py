@@ -16,39 +16,23 @@ from model.detectors.training import Sample
 
 
 class Learner:
-    """A student that learns and its teacher, the moving average of the student.
+    """A student that learns and its teacher, the moving average of the student."""
 
-    With `frozen`, the layers before the head keep their weights and their batch statistics; updates are then cheaper,
-    and cheaper still on `features` that were computed once.
-    """
-
-    def __init__(self, detector: NetworkDetector, *, learning_rate: float, frozen: bool) -> None:
+    def __init__(self, detector: NetworkDetector, *, learning_rate: float) -> None:
         self.size = detector.image_size
-        self.student = detector.student(frozen=frozen)
+        self.student = detector.student()
         self.teacher = detector.teacher()
         self.peak = learning_rate * detector.pace
         self.optimizer = optimizer_of(self.student.module, self.peak)
 
-    @property
-    def can_cache(self) -> bool:
-        """Whether the head can learn from features that were computed once."""
-        return self.student.can_cache
+    def loss(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """The family's own loss, the mean over the samples."""
+        return self.student.loss(samples) / len(samples)
 
-    def features(self, pictures: torch.Tensor) -> list[torch.Tensor]:
-        """What enters the head, a (B, C, H, W) tensor a level, for (B, 3, S, S) uint8 pictures; without gradients."""
-        with torch.no_grad():
-            return self.teacher.levels(pictures)
-
-    def loss(self, samples: Sequence[Sample], levels: list[torch.Tensor] | None = None) -> torch.Tensor:
-        """The family's own loss, the mean over the samples; from their `features`, where given, through the head."""
-        return self.student.loss(samples, levels) / len(samples)
-
-    def pseudo_labels(
-        self, pictures: torch.Tensor, confidence: float, levels: list[torch.Tensor] | None = None
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def pseudo_labels(self, pictures: torch.Tensor, confidence: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """The teacher's boxes of at least `confidence`: (n, 4) xyxy in the square's pixels and (n,) class ids each."""
         with torch.no_grad():
-            boxes = self.teacher.boxes(self.teacher.levels(pictures) if levels is None else levels, confidence)
+            boxes = self.teacher.boxes(self.teacher.levels(pictures), confidence)
         return [(one.xyxy.clamp(0, self.size), one.class_ids) for one in boxes]
 
     def update(self, loss: torch.Tensor, rate: float, momentum: float) -> None:

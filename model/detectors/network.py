@@ -67,11 +67,6 @@ class NetworkDetector(Detector):
     def untrained(self, names: Sequence[str], image_size: int, seed: int) -> NetworkDetector:
         """The same architecture with random weights, for other classes."""
 
-    @property
-    @abstractmethod
-    def can_cache(self) -> bool:
-        """Whether the head can learn from levels that were computed once."""
-
     @abstractmethod
     def body(self) -> Iterable[torch.nn.Module]:
         """The layers before the head."""

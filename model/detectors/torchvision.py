@@ -10,7 +10,6 @@ from typing import Any
 from zipfile import ZipFile
 
 import torch
-from torchvision.models.detection import FasterRCNN
 from torchvision.transforms.v2.functional import normalize
 
 from model.detectors.base import FitConfig, WeightsError
@@ -105,12 +104,6 @@ class TorchvisionDetector(NetworkDetector):
         """See `NetworkDetector.untrained`. The backbone is random too: to start from ImageNet again, fit what
         `pretrained` gave."""
         return TorchvisionDetector.new(self.architecture, names, image_size, seed, str(self.device))
-
-    @property
-    def can_cache(self) -> bool:
-        """See `NetworkDetector.can_cache`. Faster R-CNN's head can too, but its finest level is a quarter of the
-        picture's side: 9 MB a picture of 320 pixels."""
-        return not isinstance(self.module, FasterRCNN)
 
     def body(self) -> Iterable[torch.nn.Module]:
         """The backbone, with its pyramid or its further layers."""

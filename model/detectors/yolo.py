@@ -113,11 +113,6 @@ class YoloDetector(NetworkDetector):
         """See `NetworkDetector.untrained`."""
         return YoloDetector.new(self.module.yaml, names, image_size, seed, str(self.device))
 
-    @property
-    def can_cache(self) -> bool:
-        """See `NetworkDetector.can_cache`. RT-DETR's head draws queries from the labels."""
-        return not isinstance(self.module, RTDETRDetectionModel)
-
     def body(self) -> Iterable[torch.nn.Module]:
         """Every layer but the last."""
         return self.module.model[:-1]

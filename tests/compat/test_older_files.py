@@ -185,10 +185,18 @@ def test_a_plan(files: Path) -> None:
     def as_json(value: Any) -> Any:
         return json.loads(json.dumps(asdict(value)))
 
+    def without(body: dict[str, Any], name: str) -> dict[str, Any]:
+        return {key: value for key, value in body.items() if key != name}
+
     assert [plan.cycle, as_json(plan.past)] == [expected["cycle"], expected["past"]]
-    assert {name: as_json(group) for name, group in plan.groups.items()} == {"hindsight": expected["group"]}
+    assert {name: without(as_json(group), "config") for name, group in plan.groups.items()} == {
+        "hindsight": without(expected["group"], "config")
+    }
+    config = expected["group"]["config"]
+    assert as_json(plan.groups["hindsight"].config).items() <= config.items()  # earlier releases stopped early
     assert [as_json(variant) for variant in plan.variants] == expected["variants"]
-    assert [as_json(plan.result(0)), as_json(plan.result(1))] == [expected["control"], expected["result"]]
+    for index, result in enumerate([expected["control"], expected["result"]]):
+        assert as_json(plan.result(index)) == without(result, "stopped_early")
     assert [plain(row) for row in plan.rows()] == expected["rows"]
 
 

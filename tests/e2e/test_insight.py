@@ -54,7 +54,7 @@ def test_the_first_task_has_its_reason_its_picture_and_a_link_that_opens_it(
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:
-        """Of our page: Label Studio's may still be loading. A small picture that comes too slowly is asked for again."""
+        """Of our page: Label Studio's may still load. A small picture that comes too slowly is asked for again."""
         url = message.location["url"]
         if message.type == "error" and url.startswith(stack.backend_url) and "/thumbnail" not in url:
             errors.append(f"{url}: {message.text}")
