@@ -217,7 +217,7 @@ def _labels(curve: np.ndarray, goal: float) -> float | None:
     return round((k - 1 + (goal - curve[k - 1]) / (curve[k] - curve[k - 1])) / (len(curve) - 1), 2)
 
 
-def _numbers(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     first, _, last = text.partition("-")
     return list(range(int(first), int(last or first) + 1))
 
@@ -226,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.laboratory", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(WILD))
-    parser.add_argument("--seeds", default="0-9", type=_numbers)
+    parser.add_argument("--seeds", default="0-9", type=numbers)
     parser.add_argument("--strategies", default=",".join(STRATEGIES))
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
