@@ -123,6 +123,8 @@ HEADERS = [
     {"Accept": "text/html"},
     {"Host": "evil.example"},
     {"Origin": "https://evil.example"},
+    {"Origin": "http://[::1"},
+    {"Host": "[::1"},
     {"X-Forwarded-For": "' OR 1=1"},
     {"X-HTTP-Method-Override": "DELETE"},
     {"Range": "bytes=0-"},

@@ -92,9 +92,7 @@ class Access:
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
         if site is None and origin is None:
             return
-        foreign = site in ("cross-site", "same-site") or (
-            origin is not None and urlsplit(origin).netloc != request.host
-        )
+        foreign = site in ("cross-site", "same-site") or (origin is not None and _place(origin) != request.host)
         if request.method not in SAFE and foreign:
             raise Fault(403, "a page of another site asks this: not allowed")
         if not self.user and not _own(request.host):
@@ -113,6 +111,14 @@ def _network(address: str) -> str:
     except ValueError:
         return address
     return str(ip) if ip.version == 4 else str(ipaddress.ip_network((int(ip), 64), strict=False))
+
+
+def _place(origin: str) -> str:
+    """Host and port of an origin; "" where it is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _own(host: str) -> bool:

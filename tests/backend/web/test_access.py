@@ -136,6 +136,10 @@ def test_redis_is_not_needed_to_count(settings: Settings, monkeypatch: pytest.Mo
         ({"Sec-Fetch-Site": "same-origin"}, 201),
         ({"Origin": "https://evil.example"}, 403),
         ({"Origin": "null"}, 403),
+        ({"Origin": "http://[::1"}, 403),
+        ({"Origin": "http://[::x]:9090", "Sec-Fetch-Site": "same-origin"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Host": "[::1"}, 403),
+        ({"Sec-Fetch-Site": "none", "Host": "[::x]:9090"}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Origin": "http://evil.example", "Host": "evil.example"}, 403),  # its name leads here
         ({"Sec-Fetch-Site": "same-origin", "Host": "evil.example:9090"}, 403),

@@ -137,6 +137,39 @@ def test_every_page_has_a_live_part_or_an_empty_one(site: Site) -> None:
             assert "<html" not in site.get(f"{address}{'&' if '?' in address else '?'}part=live"), address
 
 
+ODD = ["0", "-1", "²", "9" * 18, "9" * 30, "9" * 5000, "..", "%00", "%ff", "a b", "x" * 300, "%ed%a0%80"]
+QUERIES = [
+    *("part=live", "part=%00", "said=%ff", "said=a.b.c", "offset=-1", f"offset={10**30}", "offset=x", "limit=0"),
+    *("limit=1001", "task=%23", "task=²", f"task={10**30}", "ours=..", "ours=%00&theirs=x", "ours=&theirs="),
+]
+
+
+def test_no_address_is_answered_500(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    job = enqueue(site.settings, 1, cycles=1, variants=1)
+    right = {"project": "1", "version": site.versions[-1], "job": job, "task": "1", "rest": "x", "filename": "live.js"}
+    asked = set()
+    for rule in site.client.application.url_map.iter_rules():
+        if "GET" not in (rule.methods or ()) or not str(rule).startswith(("/ui", "/api")):
+            continue
+        names = re.findall(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", str(rule))
+        filled = [right | {name: odd} for name in names for odd in ODD] or [right]
+        places = [re.sub(r"<[^>]*?(\w+)>", lambda found, of=one: of.get(found[1], "x"), str(rule)) for one in filled]  # type: ignore[misc]
+        plain = re.sub(r"<[^>]*?(\w+)>", lambda found: right.get(found[1], "x"), str(rule))
+        asked |= {*places, plain, *(f"{plain}?{query}" for query in QUERIES)}
+    assert len(asked) > 500
+    for address in sorted(asked):
+        assert site.client.get(address).status_code in (200, 303, 400, 403, 404, 409, 503), address
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("version", ["", "..", "v9", "\x00", "²", "x" * 300, "a/b"])
+def test_no_version_that_is_named_is_answered_500(site: Site, version: str) -> None:
+    assert site.press("/ui/projects/1/promote", version=version).status_code == 404
+    for body in ({"version": version}, {"version": None}, {"version": [version]}, {}, [], version):
+        answer = site.client.post("/api/projects/1/promote", json=body)
+        assert answer.status_code in (400, 404), answer.get_data(as_text=True)
+
+
 def test_a_worker_that_was_killed_is_none(site: Site) -> None:
     """RQ leaves its name in the list, and lets its own entry expire."""
     killed = worker(site.jobs)
