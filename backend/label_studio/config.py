@@ -37,7 +37,7 @@ class LabelConfig:
         values: a label's value -> its alias, where it has one.
         others: labels of the controls on this image that are not served, by the control's name.
         skipped: names of the controls that say `model_skip`.
-        objects: names of the other objects of a task: other images, texts.
+        objects: names of the other objects of a task (other images, texts), as the config has them.
         model_path: `model_path` of the controls, if given.
         remarks: a line for each thing in the config that is not served.
     """
@@ -66,7 +66,7 @@ class LabelConfig:
             every = list(interface.controls or ())
             objects = {tag.name: tag for tag in interface.objects or ()}
         except PARSING as error:
-            raise LabelConfigError(f"the label config cannot be parsed: {error}") from error
+            raise LabelConfigError(f"the label config cannot be parsed: {' '.join(str(error).split())}") from error
         candidates = [tag for tag in every if tag.tag.lower() == "rectanglelabels" and not tags.true(tag, "model_skip")]
         image = tags.image(candidates, objects)
         if image is None:
@@ -110,6 +110,13 @@ class LabelConfig:
     def threshold(self) -> float | None:
         """The first control's threshold, if given."""
         return self.controls[0].threshold
+
+    def is_another(self, name: str) -> bool:
+        """Whether it names another object of a task; those of a Repeater are numbered, `page_{{idx}}` is `page_0`."""
+        repeated = (re.split(r"\{\{\w+\}\}", known) for known in self.objects if "{{" in known)
+        return name in self.objects or any(
+            re.fullmatch(r"\d+".join(map(re.escape, parts)), name, re.ASCII) for parts in repeated
+        )
 
     def control_of(self, label: str) -> Control:
         """The control that shows boxes of a label."""

@@ -169,7 +169,7 @@ def shape_of(one: Any, config: LabelConfig) -> str | None:
     if not isinstance(one, Mapping):
         raise ShapeError("a region that is no object of JSON")
     to_name, value, kind = one.get("to_name"), one.get("value"), _kind(one)
-    if kind in BESIDE or (isinstance(to_name, str) and to_name in config.objects):
+    if kind in BESIDE or (isinstance(to_name, str) and config.is_another(to_name)):
         return None
     known = one.get("from_name") in [*config.others, *(control.name for control in config.controls)]
     if to_name != config.to_name and not (to_name is None and known):

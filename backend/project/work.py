@@ -32,6 +32,7 @@ from backend.queue.enqueue import Jobs
 from backend.queue.progress import Progress
 from backend.settings import Settings
 from model.data.dataset import Dataset, LabeledImage
+from model.data.images import ImageError
 from model.detectors.base import FitConfig
 from model.versions import Version
 
@@ -112,9 +113,13 @@ class ProjectWork:
         images, left_out = [], LeftOut(len(tasks), rule=self.settings.several_annotations)
         unread = dict.fromkeys(task.id for task in tasks)
         for number, (task, picture) in enumerate(self.pictures.stream(tasks, self.config.data_key, self.failed), 1):
-            del unread[task.id]
             path = folder / str(task.id)
-            path.write_bytes(self.pictures.read(task, self.config.data_key))
+            try:
+                path.write_bytes(self.pictures.read(task, self.config.data_key))
+            except ImageError as error:  # gone since it was decoded, from the cache too
+                self.failed.append(str(error))
+                continue
+            del unread[task.id]
             size = (picture.shape[1], picture.shape[0])
             counting, several = counting_of(task, self.settings.several_annotations)
             left_out.several += several

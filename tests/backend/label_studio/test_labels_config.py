@@ -54,6 +54,18 @@ def test_only_the_first_of_several_images_is_served_and_that_is_said() -> None:
     assert (len(reading.class_ids), reading.problem) == (1, None)
 
 
+@pytest.mark.parametrize(("index", "name"), [("idx", "page_0"), ("i", "page_17")])
+def test_what_a_repeater_makes_beside_the_image_is_not_served_either(index: str, name: str) -> None:
+    flag = f"{{{{{index}}}}}"
+    page = f'<Image name="page_{flag}" value="$pages[{flag}].url"/>' + control(name=f"box_{flag}", to=f"page_{flag}")
+    beside = config(control() + f'<Repeater on="$pages" indexFlag="{flag}">{page}</Repeater>')
+    value = {"x": 1, "y": 1, "width": 50, "height": 50, "rectanglelabels": ["Car"]}
+    region = {"from_name": "box", "to_name": "img", "type": "rectanglelabels", "value": value}
+    reading = read([region, region | {"from_name": "box_0", "to_name": name}], beside, (100, 100))
+    assert (len(reading.class_ids), reading.problem) == (1, None)
+    assert read([region | {"to_name": "page_x"}], beside, (100, 100)).problem is not None
+
+
 @pytest.mark.parametrize(
     ("controls", "image", "said"),
     [
@@ -68,6 +80,7 @@ def test_only_the_first_of_several_images_is_served_and_that_is_said() -> None:
         (control(extra='score_threshold="abc"'), IMAGE, "'abc'"),
         (control(extra='model_score_threshold="40"'), IMAGE, "'40'"),
         (control(extra='model_score_threshold="nan"'), IMAGE, "'nan'"),
+        ("\0", IMAGE, "cannot be parsed: Invalid character"),
         (control('<Label value="$kind"/>' + CAR), IMAGE, r"takes the label '\$kind' from each task"),
         (control('<Label value="US$size"/>'), IMAGE, r"takes the label 'US\$size' from each task"),
         (control(extra='model_skip="true"'), IMAGE, "'box' says model_skip"),

@@ -14,6 +14,7 @@ from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
 from backend.queue.progress import Progress
 from backend.settings import Settings
+from tests.backend.label_studio.web import Answer, running
 from tests.backend.web.requests import CONFIG
 
 
@@ -55,3 +56,18 @@ def test_an_image_is_background_only_where_it_was_submitted_empty(settings: Sett
         "an image that cannot be read": [6],
     }
     assert str(left_out).startswith("4 of 6 annotated images are left out: 1 for a region without a label (task 3)")
+
+
+def test_an_image_that_is_gone_when_it_is_asked_for_again_is_left_out(settings: Settings, tmp_path: Path) -> None:
+    """The cache is small, or another process has filled it: one image of many ends no training."""
+    with running() as studio:
+        settings.label_studio_url, settings.cache_gb = studio.url, 1e-9
+        studio.answers["/data/upload/1/gone"] = [Answer(), Answer(), Answer(404, b"")]
+        work = ProjectWork(1, settings, Jobs(settings), Progress(None, {"fetch": 1}))
+        work.info = {"label_config": CONFIG}
+        names = ("a", "gone", "b")
+        tasks = [Task(k, {"image": f"/data/upload/1/{name}.png"}, ({"result": []},)) for k, name in enumerate(names, 1)]
+        dataset, left_out = work.dataset(tasks, tmp_path / "labeled")
+    assert [image.id for image in dataset.images] == [1, 3]
+    assert left_out.tasks == {"an image that cannot be read": [2]}
+    assert "gone.png" in work.failed[0]
