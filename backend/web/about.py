@@ -57,7 +57,6 @@ class Abouts:
         self.asked = 0.0
         self.asking = threading.Lock()
         self.key = f"mgral:{settings.queue_name}:about"
-        self.studio: Studio | None = None
 
     def of(self, projects: Sequence[int]) -> dict[int, About]:
         """What is known of each of these projects."""
@@ -81,9 +80,9 @@ class Abouts:
     def _ask(self, projects: Sequence[int]) -> None:
         """In a thread that may outlive the request that waits for it."""
         try:
-            self.studio = self.studio or Studio.from_settings(self.settings)
+            studio = Studio.shared(self.settings)
             for start in range(0, len(projects), PAGE):
-                found = _listed(self.studio, projects[start : start + PAGE])
+                found = _listed(studio, projects[start : start + PAGE])
                 self.known |= found
                 self._keep(found)
         except (StudioError, OSError, ValueError, TypeError, KeyError) as error:

@@ -30,7 +30,6 @@ class Known:
         self.found: set[int] = set()
         self.missing: dict[int, float] = {}
         self.asking = threading.Lock()
-        self.studio: Studio | None = None
 
     def here(self, project: int) -> bool:
         """Whether there are files or jobs of the project. Raises redis.RedisError, OSError."""
@@ -66,8 +65,7 @@ class Known:
     def _ask(self, project: int) -> bool:
         """In a thread that may outlive the request that waits for it; the next question waits for its end."""
         try:
-            self.studio = self.studio or Studio.from_settings(self.settings)
-            self.studio.call("GET", f"/api/projects/{project}/", timeout=(ASK_SECONDS, ASK_SECONDS))
+            Studio.shared(self.settings).call("GET", f"/api/projects/{project}/", timeout=(ASK_SECONDS, ASK_SECONDS))
         except _MissingError:
             return False
         finally:

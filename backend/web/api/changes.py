@@ -9,8 +9,9 @@ from flask import request
 from backend.project import audit
 from backend.project.audit import Person, Via, What
 from backend.project.choice import choose as choose_version
+from backend.queue.enqueue import Jobs
 from backend.web.api.answers import Asked, Cancelled, Done
-from backend.web.faults import Fault
+from backend.web.faults import LATER, Fault
 from backend.web.service import CHOOSE_SECONDS, service
 from model.versions import VersionError
 
@@ -45,16 +46,24 @@ def cancel(project: int, via: Via) -> Cancelled:
 def choose(project: int, version: str | None, via: Via) -> Done:
     """Let a version serve, or with None the one that served before; Label Studio shows it then.
 
-    Raises Fault where none served before, TimeoutError and BusyError where Label Studio hangs.
+    Raises Fault where none served before, or Label Studio takes too long, and BusyError where it does so for others.
     """
+    what: What = "promote" if version else "roll back"
+    settings, who = service().settings, person(via)
+
+    def work(jobs: Jobs) -> str:
+        """Noted here, because it goes on when nobody waits for it any more."""
+        chosen, said = choose_version(settings, jobs, project, version)
+        audit.record(settings, project, what, who, version=chosen.name)
+        return said
+
     with service().queue() as jobs:
-        work = partial(choose_version, service().settings, jobs, project, version)
         try:
-            chosen, said = service().choosing.run(CHOOSE_SECONDS, work)
+            return Done(said=service().choosing.run(CHOOSE_SECONDS, partial(work, jobs)))
         except VersionError as error:
             raise Fault(409, str(error)) from None
-    _note(project, "promote" if version else "roll back", via, version=chosen.name)
-    return Done(said=said)
+        except TimeoutError:
+            raise Fault(503, "Label Studio is slow: the change goes on, see the versions", LATER) from None
 
 
 def _note(project: int, what: What, via: Via, **details: str | float | None) -> None:

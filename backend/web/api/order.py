@@ -241,6 +241,6 @@ def _pictures() -> Pictures:
         settings = service().settings
         limits = Limits.of(settings)
         limits = replace(limits, seconds=min(limits.seconds, THUMBNAIL_SECONDS))
-        held = Pictures(Studio.from_settings(settings), settings.cache_dir, settings.cache_gb, limits)
+        held = Pictures(Studio.shared(settings), settings.cache_dir, settings.cache_gb, limits)
         current_app.extensions[PICTURES] = held
     return held

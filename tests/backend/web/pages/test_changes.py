@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
 from rq.job import JobStatus
 
+from backend.commands.local import attempts
 from backend.project import audit
 from backend.project.serving import published_of, store_of
 from backend.settings import Settings
+from backend.web.api import changes
 from backend.web.pages import tokens
 from backend.web.pages.tokens import Tokens
 from bench.pages import enqueue
 from tests.backend.web.pages.conftest import Site
-from tests.faults import Answer, FaultyProxy
+from tests.faults import Answer, Before, FaultyProxy
 
 
 @pytest.fixture
@@ -105,6 +108,26 @@ def test_another_version_serves_here_and_in_label_studio(site: Site, studio: Fau
     assert site.json("/api/projects/1/promote", {"version": 3}).status_code == 400
     assert noted(site) == [("roll back", "api"), ("promote", "page")]
     assert first in site.get("/ui/projects/1/versions")
+
+
+def test_a_change_for_which_nobody_waits_any_more_is_noted_too(
+    site: Site, studio: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "CHOOSE_SECONDS", 0.05)
+    studio.next(10**6, "GET", "/api/projects/1/model-versions/", Answer(200, "{}"))
+    studio.next(10**6, "GET", "/api/projects/1/", Answer(200, '{"id": 1, "total_annotations_number": 9}'))
+    answering = threading.Event()
+    with FaultyProxy(studio.url) as slow:
+        slow.next(1, "GET", "/api/projects/1/", Before(answering.wait))
+        site.settings.label_studio_url = slow.url
+        answer = site.press("/ui/projects/1/promote", version=site.versions[0])
+        assert answer.status_code == 503
+        assert "the change goes on" in answer.get_data(as_text=True)
+        assert noted(site) == []
+        answering.set()
+        assert any(noted(site) for _ in attempts(20, pause=0.05))
+    assert noted(site) == [("promote", "page")]
+    assert store_of(site.settings, 1).named() == site.versions[0]
 
 
 def test_where_label_studio_refuses_the_same_version_serves(site: Site, studio: FaultyProxy) -> None:
