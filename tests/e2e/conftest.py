@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser
 
 from backend.commands.annotator import Annotator
 from backend.commands.local import LocalStack, StartError, attempts, find_label_studio
@@ -24,6 +25,7 @@ from backend.queue.progress import describe
 from backend.settings import Settings
 from model.data.dataset import Dataset
 from model.synthetic.scenes import write_scenes
+from tests.e2e.chromium import launched
 
 AUTO_RETRAIN = 36  # annotations; only the test of it submits so many
 TRAINING = {
@@ -74,6 +76,12 @@ def stack() -> Iterator[LocalStack]:
             yield stack
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

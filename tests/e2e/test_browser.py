@@ -5,37 +5,21 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from backend.commands.local import LocalStack
 from backend.label_studio.labels import LabelConfig
 from backend.label_studio.lead_times import efforts
 from backend.project.connect import TAB
+from tests.e2e.chromium import log_in
 from tests.e2e.conftest import SHAPES, Project, until
 
 ROOT = Path(__file__).parents[2]
 SMART = '<RectangleLabels smart="true" '
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None and os.environ.get("CI"):
-        raise RuntimeError("no Chromium: apt-get install chromium")
-    return found or pytest.skip("no Chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +31,7 @@ def project(make_project: Callable[..., Project]) -> Project:
     return made
 
 
-def test_the_data_manager_shows_boxes_and_order(stack: LocalStack, project: Project, chromium: str) -> None:
+def test_the_data_manager_shows_boxes_and_order(stack: LocalStack, project: Project, browser: Browser) -> None:
     order = project.order()
     boxes = {p["task"]: [r["value"]["rectanglelabels"][0] for r in p["result"]] for p in project.predictions()}
     labels = {task: found[0] for task, found in boxes.items() if found}
@@ -55,30 +39,27 @@ def test_the_data_manager_shows_boxes_and_order(stack: LocalStack, project: Proj
     views = project.studio.call("GET", "/api/dm/views", params={"project": project.id})
     (tab,) = [view["id"] for view in views if view["data"]["title"] == TAB]
     first = next(task for task in order if task in labels)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = logged_in(browser, stack)
-        page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}")
-        rows = page.locator(".dm-table__row-wrapper, [class*=row-wrapper]")
-        expect(page.get_by_text(TAB).first).to_be_visible(timeout=30_000)
-        expect(rows.nth(len(order) // 3)).to_be_visible(timeout=30_000)
-        page.screenshot(path=str(stack.directory / "list.png"))
-        shown = [numbers(text) for text in rows.all_inner_texts()]
-        listed = [row[0] for row in shown if row]
-        assert listed[:5] == order[:5]
-        page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}&task={first}")
-        expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
-        label = labels[first]
-        expect(page.get_by_text(label, exact=True)).to_have_count(boxes[first].count(label) + 1, timeout=30_000)
-        page.wait_for_load_state("networkidle")
-        target = Path(os.environ.get("SCREENSHOT", stack.directory / "data-manager.png"))
-        page.screenshot(path=str(target))
-        browser.close()
+    page = logged_in(browser, stack)
+    page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}")
+    rows = page.locator(".dm-table__row-wrapper, [class*=row-wrapper]")
+    expect(page.get_by_text(TAB).first).to_be_visible(timeout=30_000)
+    expect(rows.nth(len(order) // 3)).to_be_visible(timeout=30_000)
+    page.screenshot(path=str(stack.directory / "list.png"))
+    shown = [numbers(text) for text in rows.all_inner_texts()]
+    listed = [row[0] for row in shown if row]
+    assert listed[:5] == order[:5]
+    page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?tab={tab}&task={first}")
+    expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
+    label = labels[first]
+    expect(page.get_by_text(label, exact=True)).to_have_count(boxes[first].count(label) + 1, timeout=30_000)
+    page.wait_for_load_state("networkidle")
+    target = Path(os.environ.get("SCREENSHOT", stack.directory / "data-manager.png"))
+    page.screenshot(path=str(target))
     assert target.stat().st_size > 20_000
 
 
 def test_a_corrected_box_and_an_accepted_suggestion_are_both_kept(
-    stack: LocalStack, project: Project, chromium: str
+    stack: LocalStack, project: Project, browser: Browser
 ) -> None:
     """The editor knows regions by their ids: a suggestion whose id the annotation has would replace what is there."""
     task, shown = next(
@@ -88,45 +69,40 @@ def test_a_corrected_box_and_an_accepted_suggestion_are_both_kept(
         if _drawn_alone(p["result"], box)
     )
     before = {box["id"]: box["value"] for p in project.predictions() if p["task"] == task for box in p["result"]}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = logged_in(browser, stack)
-        page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?task={task}")
-        expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
-        page.wait_for_function(f"Htx.annotationStore.selected?.regions.length === {len(before)}")
-        page.wait_for_load_state("networkidle")
-        canvas = page.locator("canvas").first.bounding_box()
-        assert canvas is not None
+    page = logged_in(browser, stack)
+    page.goto(f"{stack.label_studio_url}/projects/{project.id}/data?task={task}")
+    expect(page.locator("canvas").first).to_be_visible(timeout=30_000)
+    page.wait_for_function(f"Htx.annotationStore.selected?.regions.length === {len(before)}")
+    page.wait_for_load_state("networkidle")
+    canvas = page.locator("canvas").first.bounding_box()
+    assert canvas is not None
 
-        def drag(x: float, y: float, to_x: float, to_y: float) -> None:
-            """With the mouse, from one place of the image to another, in percent of it."""
-            corners = [
-                (canvas["x"] + canvas["width"] * across / 100, canvas["y"] + canvas["height"] * down / 100)
-                for across, down in ((x, y), (to_x, to_y))
-            ]
-            page.mouse.move(*corners[0])
-            page.mouse.down()
-            page.mouse.move(*corners[1], steps=8)
-            page.mouse.up()
+    def drag(x: float, y: float, to_x: float, to_y: float) -> None:
+        """With the mouse, from one place of the image to another, in percent of it."""
+        corners = [
+            (canvas["x"] + canvas["width"] * across / 100, canvas["y"] + canvas["height"] * down / 100)
+            for across, down in ((x, y), (to_x, to_y))
+        ]
+        page.mouse.move(*corners[0])
+        page.mouse.down()
+        page.mouse.move(*corners[1], steps=8)
+        page.mouse.up()
 
-        middle = shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2
-        page.mouse.click(
-            canvas["x"] + canvas["width"] * middle[0] / 100, canvas["y"] + canvas["height"] * middle[1] / 100
-        )
-        aside = 50 + (middle[0] - 50) / 2, 50 + (middle[1] - 50) / 2  # towards the middle of the image
-        drag(*middle, *aside)
-        page.keyboard.press("Escape")
-        page.get_by_text("Auto-Annotation", exact=True).click()
-        page.locator(".lsf-tool_smart").first.click()
-        page.get_by_text(shown["rectanglelabels"][0], exact=True).last.click()
-        drag(2, 2, 98, 97)
-        page.wait_for_function("Htx.annotationStore.selected.suggestions.size > 0", timeout=30_000)
-        offered = page.evaluate("[...Htx.annotationStore.selected.suggestions.values()].map(one => one.cleanId)")
-        page.get_by_text(re.compile(r"\d+ suggestions?")).locator("xpath=..").get_by_role("button").last.click()
-        page.wait_for_function("Htx.annotationStore.selected.suggestions.size === 0")
-        page.get_by_label("Submit current annotation").click()
-        until(30, lambda: bool(_annotations(project, task)), "the annotation to be submitted")
-        browser.close()
+    middle = shown["x"] + shown["width"] / 2, shown["y"] + shown["height"] / 2
+    page.mouse.click(canvas["x"] + canvas["width"] * middle[0] / 100, canvas["y"] + canvas["height"] * middle[1] / 100)
+    aside = 50 + (middle[0] - 50) / 2, 50 + (middle[1] - 50) / 2  # towards the middle of the image
+    drag(*middle, *aside)
+    page.keyboard.press("Escape")
+    page.get_by_text("Auto-Annotation", exact=True).click()
+    page.locator(".lsf-tool_smart").first.click()
+    page.get_by_text(shown["rectanglelabels"][0], exact=True).last.click()
+    drag(2, 2, 98, 97)
+    page.wait_for_function("Htx.annotationStore.selected.suggestions.size > 0", timeout=30_000)
+    offered = page.evaluate("[...Htx.annotationStore.selected.suggestions.values()].map(one => one.cleanId)")
+    page.get_by_text(re.compile(r"\d+ suggestions?")).locator("xpath=..").get_by_role("button").last.click()
+    page.wait_for_function("Htx.annotationStore.selected.suggestions.size === 0")
+    page.get_by_label("Submit current annotation").click()
+    until(30, lambda: bool(_annotations(project, task)), "the annotation to be submitted")
     (annotation,) = _annotations(project, task)
     kept = {region["id"]: region["value"] for region in annotation["result"]}
     assert not set(offered) & set(before)
@@ -146,11 +122,7 @@ def test_a_corrected_box_and_an_accepted_suggestion_are_both_kept(
 
 def logged_in(browser: Browser, stack: LocalStack) -> Page:
     page = browser.new_page(viewport={"width": 1500, "height": 850})
-    page.goto(f"{stack.label_studio_url}/user/login")
-    page.fill("input[name=email]", stack.username)
-    page.fill("input[name=password]", stack.password)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: "login" not in url)
+    log_in(page, stack)
     return page
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from backend.commands.local import LocalStack
+from tests.e2e.chromium import log_in
 from tests.e2e.conftest import SHAPES, TRAINING, Project, until
-from tests.e2e.test_browser import FLAGS
 
 
 @pytest.fixture(scope="module")
@@ -23,29 +21,16 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture(scope="module")
-def page(stack: LocalStack) -> Iterator[Page]:
+def page(stack: LocalStack, browser: Browser) -> Page:
     """On a phone's screen, logged in at Label Studio, with the backend's password."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    found = next((path for name in names if (path := shutil.which(name))), None)
-    if found is None and os.environ.get("CI"):
-        raise RuntimeError("no Chromium: apt-get install chromium")
-    if found is None:
-        pytest.skip("no Chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        password = {"username": TRAINING["BASIC_AUTH_USER"], "password": TRAINING["BASIC_AUTH_PASS"]}
-        context = browser.new_context(
-            viewport={"width": 390, "height": 844},
-            http_credentials=password | {"origin": stack.backend_url},  # type: ignore[arg-type]
-        )
-        page = context.new_page()
-        page.goto(f"{stack.label_studio_url}/user/login")
-        page.fill("input[name=email]", stack.username)
-        page.fill("input[name=password]", stack.password)
-        page.keyboard.press("Enter")
-        page.wait_for_url(lambda url: "login" not in url)
-        yield page
-        browser.close()
+    password = {"username": TRAINING["BASIC_AUTH_USER"], "password": TRAINING["BASIC_AUTH_PASS"]}
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844},
+        http_credentials=password | {"origin": stack.backend_url},  # type: ignore[arg-type]
+    )
+    page = context.new_page()
+    log_in(page, stack)
+    return page
 
 
 def test_the_first_task_has_its_reason_its_picture_and_a_link_that_opens_it(

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from backend.commands.local import LocalStack
 from backend.project.published import Publication
 from backend.project.serving import store_of
 from model.data.dataset import in_holdout
 from tests.e2e.conftest import TRAINING, Project, until
-from tests.e2e.test_browser import FLAGS
 
 TITLE = "Road signs"
 SECONDS = 240_000  # milliseconds that a cycle may take on a busy machine
@@ -61,26 +59,19 @@ class Admin:
 
 
 @pytest.fixture(scope="module")
-def admin(stack: LocalStack, make_project: Callable[..., Project]) -> Iterator[Admin]:
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    chromium = next((path for name in names if (path := shutil.which(name))), None)
-    if chromium is None and not os.environ.get("CI"):
-        pytest.skip("no Chromium: apt-get install chromium")
+def admin(stack: LocalStack, make_project: Callable[..., Project], browser: Browser) -> Admin:
     project = make_project(TITLE, images=30)
     project.connect()
     project.wait("rank")
     password = {"username": TRAINING["BASIC_AUTH_USER"], "password": TRAINING["BASIC_AUTH_PASS"]}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        context = browser.new_context(http_credentials=password, viewport=SHAPES["wide"], color_scheme="light")  # type: ignore[arg-type]
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        made = Admin(page, project, stack.backend_url)
-        page.on("console", made.hears)
-        page.on("pageerror", lambda error: made.said.append(str(error)))
-        page.on("dialog", lambda dialog: dialog.accept())
-        yield made
-        browser.close()
+    context = browser.new_context(http_credentials=password, viewport=SHAPES["wide"], color_scheme="light")  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    made = Admin(page, project, stack.backend_url)
+    page.on("console", made.hears)
+    page.on("pageerror", lambda error: made.said.append(str(error)))
+    page.on("dialog", lambda dialog: dialog.accept())
+    return made
 
 
 @pytest.fixture(autouse=True)
