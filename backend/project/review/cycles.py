@@ -104,7 +104,7 @@ class Trained:
             None,
             value if isinstance(value, int | float) and value >= 0 else None,
             metrics.get("map_error"),
-            int(metrics.get("images") or 0),
+            images if isinstance(images := metrics.get("images"), int) else 0,
             None,
             not version.note.startswith("kept, not promoted"),
         )
@@ -113,11 +113,11 @@ class Trained:
     def of_json(cls, body: Mapping[str, Any]) -> Trained:
         """What `asdict` gave."""
         held = {field.name: body[field.name] for field in fields(cls)}
-        gain, batch = held["gain"], held["batch"]
-        held["gain"] = tuple(map(float, gain)) if gain else None
-        if batch:
-            estimate = batch["estimate"]
-            held["batch"] = Batch(**batch | {"estimate": tuple(map(float, estimate)) if estimate else None})
+        if not all(isinstance(held[name], str) for name in ("version", "created")):
+            raise TypeError("a wrong value")
+        held["gain"] = _pair(held["gain"])
+        if batch := held["batch"]:
+            held["batch"] = Batch(**batch | {"estimate": _pair(batch["estimate"])})
         return cls(**held)
 
 
@@ -177,6 +177,14 @@ def past_of(trained: Iterable[Trained]) -> tuple[Past, ...]:
         if 2 * batch.labeled >= batch.size and batch.others <= batch.labeled:
             past.append(Past(batch.strategy, *one.gain, batch.random))
     return tuple(past)
+
+
+def _pair(held: Any) -> tuple[float, float] | None:
+    """A figure and its error. Raises ValueError, TypeError where it is neither these nor nothing."""
+    if not held:
+        return None
+    value, error = map(float, held)
+    return value, error
 
 
 def _common(tasks: Iterable[int], known: set[int]) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, FiniteFloat
 
 from agent.gain.rows import Rows
 from backend.project.review import order as orders
@@ -35,16 +35,16 @@ class Cell(BaseModel):
 
     images: int = Field(description="of the pool")
     task: int = Field(description="the one in its middle")
-    gains: list[float] = Field(description="ΔmAP of so many of its images, by `counts`")
+    gains: list[FiniteFloat] = Field(description="ΔmAP of so many of its images, by `counts`", min_length=1)
 
 
 class ClassCurve(BaseModel):
     """A class."""
 
     name: str
-    boxes: float = Field(description="learned from already")
-    half: float = Field(description="boxes at which its AP is one half")
-    gains: list[float] = Field(description="ΔmAP of so many boxes more, by `counts`")
+    boxes: FiniteFloat = Field(description="learned from already")
+    half: FiniteFloat = Field(description="boxes at which its AP is one half")
+    gains: list[FiniteFloat] = Field(description="ΔmAP of so many boxes more, by `counts`", min_length=1)
 
 
 class GainTable(BaseModel):
@@ -124,7 +124,11 @@ def _agent(project: int, record: Mapping[str, Any]) -> Agent:
         rho=finite(record.get("rho")),
         rho_interval=edges(record.get("rho_interval")),
         gains=gains_of(record),
-        learning_curve=[Update(update=int(at), value=value) for at, value in record.get("learning_curve") or ()],
+        learning_curve=[
+            Update(update=int(at), value=value)
+            for at, value in record.get("learning_curve") or ()
+            if finite(value) is not None
+        ],
         table=GainTable(**table) if table else None,
         measured=_measured(project),
         map=_map(places) if places else None,

@@ -15,6 +15,7 @@ from backend.project.review.changes import KINDS, Change, counted
 from backend.project.review.reviews import Review, Reviews, read
 from backend.project.serving import published_of, store_of
 from backend.web.api.base import ProjectPath, answer_of, check, topic
+from backend.web.api.figures import finite
 from backend.web.api.projects import task_url
 from backend.web.service import service
 from model.versions import VersionError
@@ -190,7 +191,7 @@ def _hard(project: int, row: Review) -> HardImage:
         corrections=row.corrections,
         url=task_url(project, row.task),
         version=row.version,
-        seconds=row.seconds,
+        seconds=finite(row.seconds),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.holdout import FEWEST_BOXES, FEWEST_IMAGES
 from backend.web.api.answers import ClassScore, Interval, Scores
+from model.damage import SIGNS
 
 
 def interval(held: Any) -> Interval | None:
@@ -35,9 +36,16 @@ def number(value: Any) -> float | None:
 
 
 def scores(metrics: dict[str, Any] | None) -> Scores | None:
-    """Of `Metrics.to_dict()`; None where there is none, or nothing in it was measured."""
+    """Of `Metrics.to_dict()`; None where there is none, nothing in it was measured, or it is of another shape."""
     if not metrics or number(metrics.get("map")) is None:
         return None
+    try:
+        return _scores(metrics)
+    except SIGNS:
+        return None
+
+
+def _scores(metrics: dict[str, Any]) -> Scores:
     classes, intervals = metrics.get("per_class") or {}, metrics.get("class_intervals") or {}
     images, boxes = (int(metrics.get(name) or 0) for name in ("images", "boxes"))
     return Scores(

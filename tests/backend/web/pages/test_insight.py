@@ -29,6 +29,7 @@ from tests.backend.label_studio.web import PAGE, Answer, Server, running
 from tests.backend.project.review.test_reviews import CORRECTED, SHOWN, one
 from tests.backend.web.pages.conftest import Site
 from tests.backend.web.requests import CONFIG
+from tests.backend.web.test_refusals import replaced
 
 TASKS = 700  # more than the head of the order holds
 UI, API = f"/ui/projects/{PROJECT}", f"/api/projects/{PROJECT}"
@@ -233,7 +234,7 @@ def test_what_is_damaged_is_told_or_left_out(insight: Site) -> None:
         ("tasks", [5]),
         ("copies", {"of_labeled": "many"}),
         ("gains", {"mgral": ["x", 1]}),
-        ("learning_curve", [[0, "x"]]),
+        ("learning_curve", [[0]]),
         ("map", {"tasks": [1]}),
         ("why", 7),
     ],
@@ -245,6 +246,43 @@ def test_an_order_of_another_shape_is_damaged_and_not_the_askers_fault(insight: 
     statuses = [insight.client.get(page).status_code for page in pages]
     assert set(statuses) <= {200, 503}
     assert 503 in statuses
+
+
+def places(body: Any) -> Iterator[tuple]:
+    """The path of every value within JSON; of a list those within the first and the last."""
+    yield ()
+    if isinstance(body, dict):
+        inner = body
+    else:
+        inner = {0: body[0], len(body) - 1: body[-1]} if isinstance(body, list) and body else {}
+    for key, value in inner.items():
+        yield from ((key, *rest) for rest in places(value))
+
+
+def test_any_value_in_any_file_that_pages_read_is_answered(insight: Site, caplog: pytest.LogCaptureFixture) -> None:
+    newest, root = insight.versions[-1], insight.settings.artefacts.local / f"{PROJECT}"
+    store = store_of(insight.settings, PROJECT).root
+    pages = {
+        store / newest / "version.json": ["", f"/versions/{newest}", "/curve"],
+        store / newest / FILE: ["/order", "/order/1000", "/agent"],
+        store / newest / reviews.FILE: ["/corrections"],
+        store / newest / "left_out.json": [f"/versions/{newest}"],
+        store / newest / "trained_on.json": [f"/versions/{newest}"],
+        store / "serving.json": ["", "/versions", "/corrections"],
+        root / f"curve/{newest}.json": ["/curve"],
+        root / "published.json": ["", "/order", "/versions", "/corrections"],
+    }
+    odd = (None, "x", -1, float("inf"), [], {}, [1], True)
+    for file, shown in pages.items():
+        held = file.read_text()
+        for number, place in enumerate(places(json.loads(held))):
+            for value in (odd[number % 8], odd[(number + 3) % 8]):
+                file.write_text(json.dumps(replaced(json.loads(held), place, value)))
+                for page in shown:
+                    answer = insight.client.get(f"{UI}{page}")
+                    assert answer.status_code in (200, 404, 503), (file.name, place, value, page)
+        file.write_text(held)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_figure_that_is_no_number_is_null(insight: Site) -> None:
