@@ -95,7 +95,8 @@ class Order:
 
     def _placed(self, task: int, place: int, held: Mapping[int, tuple[str, float, list[dict]]]) -> Placed:
         image, _, regions = held.get(task, ("", 0.0, []))
-        about = next((one for one in self.record.get("tasks") or () if one.get("task") == task), {})
+        known: list[dict[str, Any]] = self.record.get("tasks") or []
+        about = next((one for one in known if one.get("task") == task), {})
         score, reason = self.record["scores"][place], self.record["reasons"][place]
         return Placed(task, place + 1, float(score), str(reason), image, regions, about)
 

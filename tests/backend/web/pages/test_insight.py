@@ -272,7 +272,7 @@ def test_any_value_in_any_file_that_pages_read_is_answered(insight: Site, caplog
         root / f"curve/{newest}.json": ["/curve"],
         root / "published.json": ["", "/order", "/versions", "/corrections"],
     }
-    odd = (None, "x", -1, float("inf"), [], {}, [1], True)
+    odd: tuple[Any, ...] = (None, "x", -1, float("inf"), [], {}, [1], True)
     for file, shown in pages.items():
         held = file.read_text()
         for number, place in enumerate(places(json.loads(held))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -165,7 +166,8 @@ def test_no_address_is_answered_500(site: Site, caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("version", ["", "..", "v9", "\x00", "²", "x" * 300, "a/b"])
 def test_no_version_that_is_named_is_answered_500(site: Site, version: str) -> None:
     assert site.press("/ui/projects/1/promote", version=version).status_code == 404
-    for body in ({"version": version}, {"version": None}, {"version": [version]}, {}, [], version):
+    bodies: list[Any] = [{"version": version}, {"version": None}, {"version": [version]}, {}, [], version]
+    for body in bodies:
         answer = site.client.post("/api/projects/1/promote", json=body)
         assert answer.status_code in (400, 404), answer.get_data(as_text=True)
 
