@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from model.data.dataset import Dataset
 from model.data.formats.assembled import USABLE, Item, assemble
 from model.data.formats.coco_entries import Annotation, Category, Image, key, why
-from model.data.formats.coco_pictures import picture
+from model.data.formats.coco_pictures import Pictures
 from model.data.formats.text import distinct, read_text
 from model.data.formats.turned import DISPLAYED
 from model.data.formats.walk import shown
@@ -131,11 +131,12 @@ class _Table:
             said = f"{len(strays)} annotations are of images that are not listed, the first is {strays[0]}"
             self._refuse(len(strays), len(content["annotations"]), said)
             self.notes.append(f"{at}: {said}; left out")
+        pictures = Pictures(part.places)
         for image_id, image in images.items():
             boxes = objects[image_id]
             self.items.append(
                 Item(
-                    path=picture(image.file_name, part.places),
+                    path=pictures.find(image.file_name),
                     corners=[one.box for one in boxes if one.box],
                     labels=[one.label for one in boxes],
                     crowd=[one.crowd for one in boxes],

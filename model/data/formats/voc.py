@@ -11,7 +11,7 @@ from pathlib import Path
 from model.data.dataset import Dataset
 from model.data.formats.assembled import Item, assemble
 from model.data.formats.text import read_bytes, read_text
-from model.data.formats.walk import pictures_below, shown
+from model.data.formats.walk import alike, pictures_below, shown
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 DRAWS = {*SIDES, "bndbox", "robndbox", "box", "polygon", "points", "pt"}  # elements that say where something is
@@ -35,7 +35,7 @@ class Pictures:
         self._named: dict[str, list[Path]] = {}
         for path in pictures_below(root):
             self._at.setdefault(_key(path.relative_to(root)), []).append(path)
-            self._named.setdefault(path.stem.lower(), []).append(path)
+            self._named.setdefault(alike(path.stem), []).append(path)
 
     def find(self, place: Path, filename: str) -> Path:
         """The picture of the XML's own name, in the folder of the same name if there is one; else that of `filename`.
@@ -43,15 +43,15 @@ class Pictures:
         Where there is none: where it would be expected.
         """
         written = filename.strip().replace("\\", "/").rsplit("/", 1)[-1]
-        stem = place.stem.lower()
-        for found in (self._at.get(_key(place)), self._named.get(stem), self._named.get(Path(written).stem.lower())):
+        stem = alike(place.stem)
+        for found in (self._at.get(_key(place)), self._named.get(stem), self._named.get(alike(Path(written).stem))):
             if found and (len(found) == 1 or found is self._at.get(_key(place))):
                 return next((path for path in found if path.name == written), found[0])
         return self.root / place.with_name(written if Path(written).suffix else f"{place.stem}.jpg")
 
     def without(self, stems: Iterable[str]) -> list[Path]:
         """The pictures of none of these names."""
-        known = {stem.lower() for stem in stems}
+        known = set(map(alike, stems))
         return [path for stem, paths in self._named.items() if stem not in known for path in paths]
 
 
@@ -175,4 +175,4 @@ def _true(text: str | None) -> bool:
 
 
 def _key(place: Path) -> str:
-    return place.with_suffix("").as_posix().lower()
+    return alike(place.with_suffix("").as_posix())

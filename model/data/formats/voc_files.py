@@ -12,7 +12,7 @@ from model.data.formats.assembled import USABLE
 from model.data.formats.splits import is_side
 from model.data.formats.text import read_text
 from model.data.formats.voc import Pictures, VocImage, parse, read
-from model.data.formats.walk import child, files_below, shown
+from model.data.formats.walk import alike, child, files_below, shown
 
 XML = frozenset({".xml"})
 FOLDERS = {"annotations", "images", "jpegimages", "labels"}  # that say nothing about the split
@@ -126,17 +126,18 @@ def _sources(year: Path, sides: Sequence[list[str]], splits: Sequence[str | None
             f"{main}: {len(repeats)} pictures are listed twice, the first is {repeats[0]}; "
             "let each be either in test.txt or in trainval.txt, and either in train.txt or in val.txt"
         )
-    files = _xmls(year)
+    exactly = _xmls(year)
+    otherwise = {alike(place): file for place, file in exactly.items()}
+    files = {name: exactly.get(name) or otherwise.get(alike(name)) for name in times}
     split_of = {name: split for split, names in zip(splits, sides, strict=True) for name in names}
-    missing = [name for name in sorted(split_of) if name not in files]
+    missing = [name for name in sorted(split_of) if files[name] is None]
     if len(missing) > len(split_of) * (1 - USABLE) + 1e-9:
         raise ValueError(
             f"{_without(year, missing, len(split_of))}; unpack the annotations too, or remove the list of a test set "
             "whose labels are not published"
         )
-    left = [name for name in sorted(split_of) if name in files]
     notes = [f"{_without(year, missing, len(split_of))}; left out"] if missing else []
-    return [VocImage(files[name], Path(f"{name}.xml"), split_of[name]) for name in left], notes
+    return [VocImage(file, Path(f"{name}.xml"), split_of[name]) for name, file in sorted(files.items()) if file], notes
 
 
 def _without(year: Path, missing: Sequence[str], total: int) -> str:

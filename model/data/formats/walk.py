@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,8 +32,13 @@ def child(directory: Path, *names: str) -> Path | None:
     """The entry of a directory that has the first of these names, written in any case; None where there is none."""
     if not directory.is_dir():
         return None
-    entries = {path.name.lower(): path for path in sorted(directory.iterdir(), reverse=True)}
-    return next((entries[name.lower()] for name in names if name.lower() in entries), None)
+    entries = {alike(path.name): path for path in sorted(directory.iterdir(), reverse=True)}
+    return next((entries[alike(name)] for name in names if alike(name) in entries), None)
+
+
+def alike(name: str) -> str:
+    """The same text for names that some systems take for one: in any case, with an umlaut as one letter or as two."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def folders(directory: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from model.data.dataset import Dataset
 from model.data.formats.assembled import Item, assemble
 from model.data.formats.splits import is_side
 from model.data.formats.text import read_names, read_text
-from model.data.formats.walk import PICTURES, child, files_below, pictures_below, shown
+from model.data.formats.walk import PICTURES, alike, child, files_below, pictures_below, shown
 
 NAMES = ("classes.txt", "obj.names")  # Label Studio and labelImg; CVAT
 FOLDERS = {"images", "labels", "data"}  # that say nothing about the split
@@ -32,7 +32,7 @@ def read(
     names: Sequence[str],
     source: Path | str,
     pose: int = 0,
-    notes: Sequence[str] = (),
+    strays: Sequence[str] = (),
     *,
     missing_is_empty: bool = False,
 ) -> Dataset:
@@ -40,21 +40,25 @@ def read(
 
     An image without a label file is left out: nobody said that nothing is in it. An empty label file says so, which
     Label Studio and labelImg write. `missing_is_empty`: a missing one says so too, as ultralytics documents for images
-    that a data.yaml lists; unless most have none, for then they wait to be labeled.
+    that a data.yaml lists; unless most have none, for then they wait to be labeled, or there are `strays`, which may be
+    theirs.
 
     A line is `class cx cy w h` in fractions of the image, perhaps with a confidence; or a polygon `class x y x y ...`,
     whose box counts. Of a line of `pose` numbers the first five are read, the others are keypoints.
+
+    Args:
+        strays: what is to be said of label files that belong to no picture.
 
     Raises:
         ValueError: there is no image, no image has a label file, or too few can be used (model.data.formats.assembled).
     """
     require_labels(sources, source)
-    without = [each for each in sources if each.label is None]
+    without, notes = [each for each in sources if each.label is None], list(strays)
     if without:
-        empty = missing_is_empty and len(without) <= len(sources) / 2
+        empty = missing_is_empty and len(without) <= len(sources) / 2 and not strays
         meant = "count as images without objects" if empty else "are left out; an empty label file says: no objects"
         said = f"{len(without)} of {len(sources)} images have no label file and {meant}"
-        notes = [*notes, f"{shown(source)}: {said}; the first is {shown(without[0].image)}"]
+        notes.append(f"{shown(source)}: {said}; the first is {shown(without[0].image)}")
         sources = sources if empty else [each for each in sources if each.label is not None]
     return assemble([_item(each, names, pose) for each in sources], names, source, notes)
 
@@ -84,7 +88,7 @@ def read_directory(root: Path, names: Path) -> Dataset:
             f"{shown(pictures[words.index('')])}; put each into train/, val/ or test/"
         )
     labeled = [child(root, "labels") or root]
-    return read(sources, read_names(names), root, notes=finder.strays(labeled, root))
+    return read(sources, read_names(names), root, strays=finder.strays(labeled, root))
 
 
 class LabelFinder:
@@ -106,9 +110,11 @@ class LabelFinder:
                 files = (
                     sorted(directory.iterdir(), key=lambda file: file.name, reverse=True) if directory.is_dir() else []
                 )
-                self._listed[directory] = {p.name.lower(): p for p in files if p.suffix.lower() == ".txt"}
+                labels = [file for file in files if file.suffix.lower() == ".txt"]
+                self._listed[directory] = {alike(p.name): p for p in labels} | {p.name: p for p in labels}
             for name in (f"{picture.stem}.txt", f"{picture.name}.txt"):
-                if (label := self._listed[directory].get(name.lower())) and name.lower() not in NAMES:
+                listed = self._listed[directory]
+                if (label := listed.get(name) or listed.get(alike(name))) and name.lower() not in NAMES:
                     self._found.add(label)
                     return label
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,12 +18,15 @@ from tests.model.data.exported import (
     TWO_SIDED,
     cvat_coco_splits,
     cvat_ultralytics,
+    label_studio_coco,
+    label_studio_voc,
     label_studio_yolo,
     labelimg_yolo,
     objects_of,
     recoded,
     ten,
 )
+from tests.model.written import write
 
 
 def assert_the_ten(dataset: Dataset) -> None:
@@ -107,3 +111,48 @@ def test_keypoints_of_several_splits(tmp_path: Path) -> None:
     dataset = open_directory(root)
     assert_the_ten(dataset)
     assert {image.split for image in dataset.images} == {"train", "val", "test"}
+
+
+def ultralytics(root: Path) -> Path:
+    """Folders of pictures and labels, where a missing label says that nothing is there."""
+    write(label_studio_yolo(root) / "data.yaml", "train: images\nnames: [bolt, nut, washer]\n")
+    return root
+
+
+@pytest.mark.parametrize("written", [label_studio_coco, label_studio_voc, label_studio_yolo, ultralytics])
+def test_names_that_another_system_spells_otherwise(written: Callable[[Path], Path], tmp_path: Path) -> None:
+    """macOS writes an umlaut as two letters, and Windows takes capitals for small letters."""
+    for file in sorted(written(tmp_path).rglob("*.*")):
+        if file.suffix in (".json", ".xml"):
+            file.write_text(file.read_text().replace("p01", "süd 1"))
+        if file.stem == "p01":
+            name = unicodedata.normalize("NFD", "Süd 1") if file.suffix == ".png" else "süd 1"
+            file.rename(file.with_stem(name))
+    dataset = open_directory(tmp_path)
+    assert (len(dataset), dataset.boxes, dataset.notes) == (10, ten().boxes, ())
+
+
+def test_a_missing_label_says_nothing_where_labels_belong_to_no_picture(tmp_path: Path) -> None:
+    """The objects of a label that was renamed are in one of the pictures without a label."""
+    label = ultralytics(tmp_path) / "labels" / "p01.txt"
+    label.rename(label.with_stem("p01_label"))
+    dataset = open_directory(tmp_path)
+    assert "p01" not in {image.path.stem for image in dataset.images}
+    assert len(dataset) == 9
+    assert "1 label files belong to no picture" in dataset.notes[0]
+    assert "1 of 10 images have no label file and are left out" in dataset.notes[1]
+
+
+@pytest.mark.parametrize("written", [label_studio_coco, label_studio_voc, label_studio_yolo, ultralytics])
+def test_names_that_are_written_exactly_come_first(written: Callable[[Path], Path], tmp_path: Path) -> None:
+    """Where the disk tells capitals apart, `P02` and `p02` are two pictures."""
+    for file in sorted(written(tmp_path).rglob("*.*")):
+        if file.suffix in (".json", ".xml"):
+            file.write_text(file.read_text().replace("p01", "P02"))
+        if file.stem == "p01":
+            file.rename(file.with_stem("P02"))
+    dataset = open_directory(tmp_path)
+    assert (len(dataset), dataset.boxes, dataset.notes) == (10, ten().boxes, ())
+    want = {image.path.stem: len(image.class_ids) for image in ten().images}
+    found = {image.path.stem: len(image.class_ids) for image in dataset.images}
+    assert (found["P02"], found["p02"]) == (want["p01"], want["p02"])
