@@ -202,7 +202,13 @@ def test_a_damaged_project_keeps_its_card(kept: Cards, studio: HeldStudio, at: S
     (folder / "v0001/version.json").write_text("{")
     (folder / "serving.json").write_text('{"serving": "v0001", "history": []}')
     kept.look()
-    assert titles(studio)[1] in ("MGRAL", "MGRAL · no order yet")
+    assert titles(studio)[1] == "MGRAL · no order yet"  # a pointer of another shape names none
+    (folder / "serving.json").write_text('{"current": "v0001", "history": []}')
+    kept.next.clear()
+    studio.backends[1]["title"] = "MGRAL · v0001, 7 labeled"
+    kept.check.clear()
+    kept.look()
+    assert titles(studio)[1] == "MGRAL · v0001, 7 labeled"
 
 
 @pytest.mark.parametrize(
