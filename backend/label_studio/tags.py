@@ -47,9 +47,9 @@ def image(candidates: list[ControlTag], objects: dict[str | None, ObjectTag]) ->
 
 def why_none(every: list[ControlTag], objects: dict[str | None, ObjectTag]) -> str:
     """Why `image` finds none, and what to change."""
-    rectangles = [tag for tag in every if tag.tag.lower() == "rectanglelabels"]
+    rectangles = [tag for tag in every if str(tag.tag).lower() == "rectanglelabels"]
     if not rectangles:
-        return f"it has {', '.join(sorted({tag.tag for tag in every})) or 'nothing'}; add {ADD}"
+        return f"it has {', '.join(sorted({str(tag.tag) for tag in every})) or 'nothing'}; add {ADD}"
     first = next((tag for tag in rectangles if not true(tag, "model_skip")), None)
     if first is None:
         return f"{rectangles[0].name!r} says model_skip; remove that attribute"

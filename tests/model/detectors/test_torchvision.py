@@ -202,7 +202,7 @@ def test_a_detector_starts_from_imagenet_and_without_classes(
 def test_a_large_backbone_learns_at_a_slower_pace() -> None:
     """The same configuration serves YOLO, which learns from nothing."""
     detector = TorchvisionDetector.new("tiny-ssd", ("a",), SIDE)
-    learner = Learner(detector, learning_rate=1e-3, frozen=False)
+    learner = Learner(detector, learning_rate=1e-3)
     assert [group["lr"] for group in learner.optimizer.param_groups] == [pytest.approx(1e-4)] * 2
 
 
