@@ -52,14 +52,15 @@ def train(
     """Train a torch module in place, down the loss that `loss_of` gives for a batch; the seconds that it took.
 
     The same seed gives the same weights on the same machine, also where the training goes on from a checkpoint in
-    `file` (see `Detector.fit`).
+    `file` (see `Detector.fit`). Pictures that hold nothing but crowds are not looked at: they are no background.
 
     Raises:
-        ValueError: the data set holds no box.
+        ValueError: the data set holds no box, or none but crowds.
         TrainingError: the loss or the weights stopped being numbers.
     """
+    images, dataset = len(dataset), _without_crowds(dataset)
     if not dataset.boxes:
-        raise ValueError(f"nothing to learn: {len(dataset)} images without any box; label some objects first")
+        raise ValueError(f"nothing to learn: {images} images without any box; label some objects first")
     checkpoint = Checkpoint(file, fingerprint_of(module, dataset, config)) if file else None
     run = Run(module, len(dataset), config)
     samples = Samples(dataset, config.image_size, cached=fit_in_memory(len(dataset), config.image_size))
@@ -81,6 +82,12 @@ def train(
     if checkpoint:
         checkpoint.remove()
     return run.seconds
+
+
+def _without_crowds(dataset: Dataset) -> Dataset:
+    """The pictures in which each object was drawn, or none is."""
+    images = tuple(image for image in dataset.images if not len(image.crowd) or not image.crowd.all())
+    return Dataset(images, dataset.names, dataset.notes)
 
 
 def _go_on(run: Run, loss_of: Loss, samples: Samples, report: Report, checkpoint: Checkpoint | None) -> None:

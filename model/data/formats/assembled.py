@@ -171,6 +171,8 @@ def _usable(item: Item, number: int, findings: _Findings) -> _Usable | None:
     kept = checked.kept.tolist()
     usable = _Usable(item, size, checked.xyxy, [item.labels[k] for k in kept], [crowd[k] for k in kept])
     findings.crowds += sum(usable.crowd)
+    if kept and all(usable.crowd):
+        findings.crowded.append(item.path)
     findings.kept += len(kept)
     return usable
 
@@ -239,6 +241,7 @@ class _Findings:
     boxes: int = 0
     misplaced: int = 0
     crowds: int = 0
+    crowded: list[Path] = field(default_factory=list)
     kept: int = 0
 
     def missing(self, path: Path) -> None:
@@ -289,6 +292,9 @@ class _Findings:
             )
         if self.scaled:
             notes.append(f"{at}: {self.scaled} of {total} images have another size than declared; boxes were scaled")
+        if self.crowded:
+            said = f"{len(self.crowded)} of {total} images hold nothing but crowds and are not learned from"
+            notes.append(f"{at}: {said}, the first is {shown(self.crowded[0])}")
         notes += [
             f"{at}: {self.counts[word]} of {self.boxes} boxes {word}, the first in {shown(self.first[word])}"
             for word in (ORDERED, CLIPPED, EMPTY, TWICE)

@@ -8,8 +8,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PICTURES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-)  # suffixes of pictures, in lower case
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".dib",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+        ".ppm",
+        ".pgm",
+    }
+)
+"""suffixes, in lower case, of the pictures that `model.data.limits` has decoded"""
 LEFT_BEHIND = {"__MACOSX", "@eaDir"}  # by archives made on a Mac, by Synology's disks
 
 

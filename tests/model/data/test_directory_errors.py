@@ -130,7 +130,7 @@ def test_yolo_errors(scenes: Dataset, tmp_path: Path) -> None:
     write(root / "data.yaml", data_yaml(scenes))
     assert "data.yaml: no `train`; write where the images are" in refused(root)
     write(root / "data.yaml", data_yaml(scenes, train="labels", val="labels"))
-    assert "no images of the types .bmp, .gif" in refused(root)
+    assert "no images of the types .avif, .bmp" in refused(root)
     shutil.rmtree(root / "labels")
     write(root / "data.yaml", data_yaml(scenes, train="images/train", val="images/val"))
     assert re.search(r"none of 6 images has a label file; looked for .*/labels/train/scene-3-00000.txt", refused(root))

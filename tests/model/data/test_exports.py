@@ -119,6 +119,16 @@ def ultralytics(root: Path) -> Path:
     return root
 
 
+@pytest.mark.parametrize("kind", ["AVIF", "PPM"])
+@pytest.mark.parametrize("written", [label_studio_voc, label_studio_yolo, ultralytics])
+def test_pictures_of_every_format_that_is_decoded_are_found(
+    written: Callable[[Path], Path], kind: str, tmp_path: Path
+) -> None:
+    recoded(written(tmp_path) / "images" / "p01.png", f".{kind.lower()}", kind)
+    dataset = open_directory(tmp_path)
+    assert (len(dataset), dataset.boxes, dataset.notes) == (10, ten().boxes, ())
+
+
 @pytest.mark.parametrize("written", [label_studio_coco, label_studio_voc, label_studio_yolo, ultralytics])
 def test_names_that_another_system_spells_otherwise(written: Callable[[Path], Path], tmp_path: Path) -> None:
     """macOS writes an umlaut as two letters, and Windows takes capitals for small letters."""

@@ -178,6 +178,14 @@ def test_sizes_of_the_same_shape_are_scaled_and_said(tmp_path: Path) -> None:
     assert "10 of 10 images have another size than declared; boxes were scaled" in dataset.notes[0]
 
 
+def test_pictures_of_crowds_only_are_said(tmp_path: Path) -> None:
+    dataset = open_directory(coco(tmp_path, first(iscrowd=1)))
+    assert (len(dataset), dataset.boxes) == (10, BOXES)  # they are evaluated on
+    (note,) = dataset.notes
+    assert "1 of 10 images hold nothing but crowds" in note
+    assert "p01.png" in note
+
+
 def test_the_same_box_twice_counts_once(tmp_path: Path) -> None:
     dataset = open_directory(coco(tmp_path, lambda c: c["annotations"].append(c["annotations"][0] | {"id": 99})))
     assert dataset.boxes == BOXES

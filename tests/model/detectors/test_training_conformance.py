@@ -167,19 +167,30 @@ def test_any_number_of_updates_can_be_scheduled(steps: int, tmp_path: Path) -> N
     assert reports == [(k, steps) for k in range(1, steps + 1)]
 
 
+def weights_from(*images: LabeledImage) -> dict[str, torch.Tensor]:
+    data = Dataset(images, ("red", "blue"))
+    return state(YoloDetector.new("yolo11n.yaml", data.names, SIDE).fit(data, QUICK))
+
+
 def test_a_crowd_region_is_not_trained_on(tmp_path: Path) -> None:
-    image = dataclasses.replace(squares(tmp_path, 1).images[0], crowd=np.array([True]))
-    plain = LabeledImage(2, image.path, image.size)
-    box = squares(tmp_path, 1).images[0]
-    weights = [
-        state(
-            YoloDetector.new("yolo11n.yaml", ("red", "blue"), SIDE).fit(
-                Dataset((dataclasses.replace(box, id=1), second), ("red", "blue")), QUICK
-            )
-        )
-        for second in (image, plain)
-    ]
-    assert same(*weights)
+    image = squares(tmp_path, 1).images[0]
+    crowd = np.array([[1, 1, SIDE, SIDE]], np.float32)
+    beside = dataclasses.replace(
+        image,
+        xyxy=np.concatenate([image.xyxy, crowd]),
+        class_ids=np.append(image.class_ids, 0),
+        crowd=np.append(image.crowd, True),
+    )
+    assert same(weights_from(beside), weights_from(image))
+
+
+def test_a_picture_of_crowds_only_is_no_background(tmp_path: Path) -> None:
+    """Objects are in it, and nobody drew them one by one."""
+    image, second = squares(tmp_path, 2).images
+    crowds = dataclasses.replace(second, crowd=np.ones(len(second.class_ids), bool))
+    assert same(weights_from(image, crowds), weights_from(image))
+    with pytest.raises(ValueError, match="nothing to learn: 1 images without any box"):
+        weights_from(crowds)
 
 
 @pytest.mark.parametrize(
