@@ -4,6 +4,7 @@
     python -m bench.curves --out DIR --sets wild-cards,wild-bccd,wild-scenes   # pools as they come: bench.wild_pool
     python -m bench.curves --out DIR --ablation              # mgral with one part changed, beside it
     python -m bench.curves --out DIR --sets cards --seeds 0  # a part of it
+    python -m bench.curves --out DIR --detector ../shared/data/weights/coco_v5n.pt   # from COCO, as many users start
 
 One trainer, one start, one budget; docs/RESULTS.md says what came out. The last line is JSON.
 """
@@ -104,12 +105,22 @@ def _made(folder: Path, make: Callable[[Path], object]) -> Path:
     return folder
 
 
-def config_of(name: str, strategies: tuple[str, ...], seeds: tuple[int, ...]) -> SimulationConfig:
-    """The experiment on a set."""
+def config_of(
+    name: str, strategies: tuple[str, ...], seeds: tuple[int, ...], weights: str = "starter"
+) -> SimulationConfig:
+    """The experiment on a set, from these weights."""
     sizes = (SETS | WILD)[name]
     fit = FitConfig(epochs=1, min_steps=UPDATES, batch=TRAIN_BATCH, image_size=IMAGE_SIZE)
     return SimulationConfig(
-        strategies, sizes.initial, sizes.batch, CYCLES, seeds, fit=fit, first_steps=FIRST_UPDATES, base="newest"
+        strategies,
+        sizes.initial,
+        sizes.batch,
+        CYCLES,
+        seeds,
+        fit=fit,
+        first_steps=FIRST_UPDATES,
+        base="newest",
+        weights=weights,
     )
 
 
@@ -153,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--strategies", default=",".join(STRATEGIES))
+    parser.add_argument("--detector", default="starter", help="the weights that trainings start from")
     parser.add_argument("--ablation", action="store_true", help="random, mgral and its ablations")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
@@ -160,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = tuple(int(seed) for seed in options.seeds.split(","))
     summaries: dict[str, Any] = {}
     for name in options.sets.split(","):
-        config = config_of(name, strategies, seeds)
+        config = config_of(name, strategies, seeds, options.detector)
         with View(config) as view:
             pool, evaluation = data_of(name, options.out)
             summaries[name] = simulate(pool, evaluation, config, options.out / name, options.workers, view)
