@@ -9,8 +9,10 @@ detector that all started from expected them; how near the pool is to the neares
 boxes were. The last line is JSON.
 
 Laws, of n boxes of a class: "all" log of the sum over classes; "rare" the error of each class falls as (n + 1)^-1/2, so
-that the rarest gain most; "odds" the mean AP of `agent.gain.class_curves`. "gamma" is no correlation but that law's
-exponent: the slope of a class's AP over log(n + 1), both less their means over strategies, in units of AP (1 - AP).
+that the rarest gain most; "odds" the mean AP of `agent.gain.class_curves`; "new .25" the same, where an image's boxes
+count by how new it is beside the others that are labeled (`agent.pool.newness`), with a reach of that share of the
+median distance. "gamma" is no correlation but that law's exponent: the slope of a class's AP over log(n + 1), both less
+their means over strategies, in units of AP (1 - AP).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import numpy as np
 
 from agent.gain.class_curves import curve, half_learned
 from agent.pool.descriptors import describe
+from agent.pool.newness import newness
 from agent.pool.reduction import Reduction
 from agent.simulation.config import SimulationConfig
 from agent.simulation.run import Run
@@ -32,6 +35,7 @@ from bench.curves import STRATEGIES
 from bench.kept_curves import Kept, class_ap, counts, learned, model_of
 from model.detectors.open import open_detector
 
+REACHES = (0.1, 0.25, 0.4, 0.6)
 FEWEST = 4  # strategies under a seed and cycle, to compare them
 
 
@@ -64,6 +68,12 @@ def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]
         told[f"all, {kind}"] = float(np.log(boxes.sum()))
         told[f"rare, {kind}"] = -float(((boxes + 1) ** -0.5).sum())
         told[f"odds, {kind}"] = float(curve(boxes, half).sum())
+    places = np.array([row[k] for k in first] + added)
+    between = distances[np.ix_(places, places)]
+    nearest = np.array([between[k, :k].min() for k in range(len(first), len(places))])
+    for reach in REACHES:
+        new = newness(np.square(nearest), reach * float(np.median(distances[np.triu_indices(len(distances), 1)])))
+        told[f"new {reach:g}, true"] = float(curve(seen + new @ true[added], half).sum())
     told["coverage"] = -float(distances[:, labeled].min(axis=1).mean())
     told["entropy"] = float(entropy[added].mean())
     return told
