@@ -19,9 +19,9 @@ import requests
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
 from backend.label_studio.addresses import Addresses, names
+from backend.label_studio.deadline import Patient
 from backend.settings import Settings
 from model.data.undecodable import is_page, title
 from model.progress import Report, silent
@@ -35,6 +35,7 @@ IMPORT_BYTES = 40_000_000  # of a batch, about: Label Studio takes 250 MB by def
 CONNECT_SECONDS, READ_SECONDS = 5, 300
 TOKEN = "/api/token/refresh/"
 AWAY = (429, 502, 503, 504)  # answers of a server that is overloaded or starting, whatever was asked
+LATER = (408, 409, 425, 429)  # answers below 500 to what may be taken at another time
 LONGEST_WAIT = 5  # seconds, of those that a server may ask for; more is left to the job, which is tried again later
 ORDERED = "Uncertainty sampling"  # serves tasks by ascending prediction score, in Community too
 
@@ -49,6 +50,10 @@ class StudioAway(StudioError):
 
 class _MissingError(StudioError):
     """What was asked for does not exist."""
+
+
+class _TooLargeError(StudioError):
+    """The request is larger than Label Studio, or a proxy before it, takes."""
 
 
 def token_refused(url: str) -> StudioError:
@@ -96,7 +101,7 @@ class Studio:
         except ApiError as error:
             raise StudioError(f"LABEL_STUDIO_API_KEY is no valid token: {error.body}") from error
         self.session = requests.Session()
-        patient = Retry(
+        patient = Patient(
             total=3,
             backoff_factor=0.5,
             status_forcelist=AWAY,
@@ -156,14 +161,27 @@ class Studio:
         except requests.JSONDecodeError as error:
             raise StudioError(f"{method} {path}: {self._no_json(reply.content)}") from error
 
+    def _object(self, method: str, path: str, *keys: str, **kwargs: Any) -> dict[str, Any]:
+        """`call`, where the answer is an object that has `keys`. One without a body was lost on its way: StudioAway."""
+        answer = self.call(method, path, **kwargs)
+        if answer is None:
+            raise StudioAway(f"{method} {path}: Label Studio answered without a body")
+        if not isinstance(answer, dict) or not all(key in answer for key in keys):
+            raise StudioError(
+                f"{method} {path}: Label Studio answered {json.dumps(answer)[:99]}: no object {' '.join(keys)}"
+            )
+        return answer
+
     def _failed(self, method: str, path: str, status: int, body: bytes) -> StudioError:
         """The error for an answer that is none of success."""
         page = is_page(body)
         said = f"a web page titled {title(body)!r}" if page else body[:400].decode("utf-8", "replace")
-        if status >= 500 or status == 429:
+        if status >= 500 or status in LATER:
             return StudioAway(f"{method} {path}: Label Studio answered {status}: {said}")
         if status == 401 and not page:
             return token_refused(self.url)
+        if status == 413:
+            return _TooLargeError(f"{method} {path}: too large for {self.url} (413); nginx: raise client_max_body_size")
         if page:
             return StudioError(f"{method} {path}: {status}, {self._no_json(body)}")
         kind = _MissingError if status == 404 else StudioError
@@ -195,7 +213,7 @@ class Studio:
     def project(self, project: int) -> dict:
         """The project with its label config and counters. Raises StudioError naming it when it does not exist."""
         try:
-            return self.call("GET", f"/api/projects/{project}/")
+            return self._object("GET", f"/api/projects/{project}/")
         except _MissingError as error:
             raise StudioError(f"there is no project {project} that this token may see at {self.url}") from error
 
@@ -224,11 +242,12 @@ class Studio:
         for row in self._pages(project, rule, fields="all", include="id,predictions"):
             for held in row["predictions"]:
                 if held["model_version"] == model_version:  # the rule finds longer names too
-                    yield Stored(held["id"], row["id"], held["score"], len(held["result"]))
+                    score = -1.0 if held["score"] is None else held["score"]  # it is none of ours then
+                    yield Stored(held["id"], row["id"], score, len(held["result"] or ()))
 
     def model_versions(self, project: int) -> dict[str, int]:
         """Model version -> number of predictions stored under it."""
-        return self.call("GET", f"/api/projects/{project}/model-versions/")
+        return self._object("GET", f"/api/projects/{project}/model-versions/")
 
     def _pages(self, project: int, *rules: dict[str, Any], **params: Any) -> Iterator[dict]:
         """Every row once, by rising id. A page is asked for as "ids greater than the last one", because numbered pages
@@ -241,10 +260,11 @@ class Studio:
             answer = self._page(project, [*rules, _rule("id", "greater", last)], PAGE, **params)
             before = last
             for row in answer["tasks"]:
-                if row["id"] > last:
-                    last = row["id"]
-                    yield row
-            if len(answer["tasks"]) >= answer["total"]:
+                number = _id(row)
+                if number > last:
+                    last = number
+                    yield row | {"id": number}
+            if len(answer["tasks"]) >= int(answer["total"]):
                 return
             missed = missed + 1 if last == before else 0
             if missed == LISTINGS:
@@ -261,7 +281,7 @@ class Studio:
         """
         query = json.dumps({"filters": {"conjunction": "and", "items": rules}})
         asked = {"project": project, "page": 1, "page_size": size, "query": query, "resolve_uri": "false"}
-        return self.call("GET", "/api/tasks", params=asked | params)
+        return self._object("GET", "/api/tasks", "tasks", "total", params=asked | params)
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -274,29 +294,42 @@ class Studio:
         is checked, and a batch with deleted tasks is sent again without them.
         """
         stored, deleted = 0, []
-        for sent in _batches(predictions):
-            batch = sent
-            try:
-                created = self._import(project, batch)
-            except StudioAway:
-                raise
-            except StudioError as error:
-                alive = self._existing(project)
-                missing = [item["task"] for item in batch if item["task"] not in alive]
-                if not missing:
-                    raise
-                log.info("%d tasks were deleted meanwhile: %s", len(missing), error)
-                deleted += missing
-                batch = [item for item in batch if item["task"] in alive]
-                created = self._import(project, batch) if batch else 0
-            if created != len(batch):
-                raise StudioError(
-                    f"Label Studio stored {created} of {len(batch)} predictions: a score outside [0, 1], or a label "
-                    f"that is not in the config of project {project}; was the config changed meanwhile? Train again"
-                )
+        for batch in _batches(predictions):
+            created, gone = self._store(project, batch)
             stored += created
+            deleted += gone
             report(stored + len(deleted), total)
         return stored, deleted
+
+    def _store(self, project: int, batch: list[dict]) -> tuple[int, list[int]]:
+        """`import_predictions` of one batch; in halves where a proxy takes no request of that size."""
+        if not batch:
+            return 0, []
+        try:
+            path = f"/api/projects/{project}/import/predictions"
+            created = int(self._object("POST", path, "created", json=batch)["created"])
+        except StudioAway:
+            raise
+        except _TooLargeError:
+            if len(batch) == 1:
+                raise
+            half = len(batch) // 2
+            parts = [self._store(project, part) for part in (batch[:half], batch[half:])]
+            return sum(stored for stored, _ in parts), [task for _, gone in parts for task in gone]
+        except StudioError as error:
+            alive = {task.id for task in self.tasks(project)}
+            missing = [item["task"] for item in batch if item["task"] not in alive]
+            if not missing:
+                raise
+            log.info("%d tasks were deleted meanwhile: %s", len(missing), error)
+            stored, gone = self._store(project, [item for item in batch if item["task"] in alive])
+            return stored, missing + gone
+        if created != len(batch):
+            raise StudioError(
+                f"Label Studio stored {created} of {len(batch)} predictions: a score outside [0, 1], or a label "
+                f"that is not in the config of project {project}; was the config changed meanwhile? Train again"
+            )
+        return created, []
 
     def delete_predictions(self, project: int, model_version: str) -> int:
         """Delete the predictions of one model version; returns how many there were.
@@ -309,7 +342,7 @@ class Studio:
             json={"model_version": model_version},
             timeout=(CONNECT_SECONDS, 3600),
         )
-        return int(answer.get("deleted_predictions", 0))
+        return int(answer.get("deleted_predictions", 0)) if isinstance(answer, dict) else 0
 
     def delete_prediction(self, prediction: int) -> None:
         """Delete one, by its own id; it may be gone already."""
@@ -320,16 +353,18 @@ class Studio:
         """Show the boxes of this model version and serve tasks in its order: one request, so both change at once."""
         self.call("PATCH", f"/api/projects/{project}/", json={"model_version": model_version, "sampling": ORDERED})
 
-    def _import(self, project: int, batch: list[dict]) -> int:
-        return int(self.call("POST", f"/api/projects/{project}/import/predictions", json=batch)["created"])
-
-    def _existing(self, project: int) -> set[int]:
-        return {task.id for task in self.tasks(project)}
-
 
 @lru_cache(maxsize=1)
 def _shared(url: str, api_key: str, public: tuple[str, ...]) -> Studio:
     return Studio(url, api_key, public)
+
+
+def _id(row: Any) -> int:
+    """The number of a task of a list, which some servers write as a text."""
+    try:
+        return int(row["id"])
+    except (KeyError, TypeError, ValueError):
+        raise StudioError(f"Label Studio lists a task without a number: {json.dumps(row)[:100]}") from None
 
 
 def _task(row: dict[str, Any]) -> Task:

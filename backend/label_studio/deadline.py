@@ -1,4 +1,5 @@
-"""A deadline for work that cannot be interrupted from inside: a request's own timeouts are between two bytes only."""
+"""How long is waited: for work that cannot be interrupted from inside, because a request's own timeouts are between two
+bytes only, and for a server that asks to be asked later."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import TypeVar
+
+from urllib3.exceptions import InvalidHeader
+from urllib3.util.retry import Retry
 
 T = TypeVar("T")
 
@@ -27,3 +31,14 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     # a daemon, because an executor's threads would be waited for at the end
     threading.Thread(target=copy_context().run, args=(do,), daemon=True).start()
     return outcome.result(seconds)
+
+
+class Patient(Retry):
+    """Waits for a moment also where a server does not say for how long in a way that anybody understands."""
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        """Seconds."""
+        try:
+            return super().parse_retry_after(retry_after)
+        except InvalidHeader:
+            return 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jwt
 import pytest
@@ -90,6 +90,65 @@ def test_a_server_that_asks_to_wait_is_asked_again_soon_and_then_is_away(server:
     server.answers["/api/version"] = [Answer(status, b"wait", {"Retry-After": "0"})]
     with pytest.raises(StudioAway, match=f"{status}: wait"):
         Studio(server.url, TOKEN).call("GET", "/api/version")
+
+
+@pytest.mark.parametrize("wait", ["Fri, 31 Dec 2027 23:59:59 GMT", "1.5", "soon", ""])
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_to_wait_in_any_words_is_away(server: Server, status: int, wait: str) -> None:
+    server.answers["/api/version"] = [Answer(status, b"{}", {"Retry-After": wait})]
+    studio = Studio(server.url, TOKEN)
+    for adapter in studio.session.adapters.values():  # the date is in the far future: it would be waited for
+        adapter.max_retries.backoff_factor = adapter.max_retries.retry_after_max = 0  # type: ignore[attr-defined]
+    with pytest.raises(StudioAway, match=str(status)):
+        studio.call("GET", "/api/version")
+
+
+@pytest.mark.parametrize("status", [408, 409, 425])
+def test_what_may_be_taken_at_another_time_is_tried_again(server: Server, status: int) -> None:
+    server.answers["/api/version"] = [Answer(status, b"{}")]
+    with pytest.raises(StudioAway, match=str(status)):
+        Studio(server.url, TOKEN).call("GET", "/api/version")
+
+
+ASK: dict[str, Callable[[Studio], object]] = {
+    "/api/tasks": lambda studio: list(studio.tasks(1)),
+    "/api/projects/1/": lambda studio: studio.project(1),
+    "/api/projects/1/model-versions/": lambda studio: studio.model_versions(1),
+}
+
+
+@pytest.mark.parametrize("path", ASK)
+def test_an_answer_without_a_body_was_lost_and_one_of_another_shape_is_shown(server: Server, path: str) -> None:
+    server.answers[path] = [Answer(200, b"")]
+    with pytest.raises(StudioAway, match="without a body"):
+        ASK[path](Studio(server.url, TOKEN))
+    server.answers[path] = [Answer(200, b'["odd"]')]
+    with pytest.raises(StudioError, match=r'"odd".*no object') as error:
+        ASK[path](Studio(server.url, TOKEN))
+    assert not isinstance(error.value, StudioAway)
+
+
+def test_ids_and_totals_as_texts(server: Server) -> None:
+    server.answers["/api/tasks"] = [body(tasks=[{"id": "7", "data": {}}], total="1")]
+    assert [task.id for task in Studio(server.url, TOKEN).tasks(1)] == [7]
+
+
+@pytest.mark.parametrize("row", [None, {}, {"id": None}, {"id": "x"}, 7])
+def test_a_row_that_is_no_task_is_named(server: Server, row: object) -> None:
+    server.answers["/api/tasks"] = [body(tasks=[row], total=1)]
+    with pytest.raises(StudioError, match="a task without a number"):
+        list(Studio(server.url, TOKEN).tasks(1))
+
+
+def test_predictions_that_others_stored_without_a_score(server: Server) -> None:
+    held = {"id": 1, "model_version": "v1-r001", "score": None, "result": None}
+    server.answers["/api/tasks"] = [body(tasks=[{"id": 7, "predictions": [held]}], total=1)]
+    assert list(Studio(server.url, TOKEN).predictions(1, "v1-r001")) == [(1, 7, -1.0, 0)]
+
+
+def test_deleting_that_is_answered_without_a_body_is_done(server: Server) -> None:
+    server.answers["/api/projects/1/model-versions/"] = [Answer(204, b"")]
+    assert Studio(server.url, TOKEN).delete_predictions(1, "v1-r001") == 0
 
 
 def test_a_token_with_a_newline_as_secret_files_have_it_is_stripped(server: Server) -> None:
