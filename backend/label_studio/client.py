@@ -163,13 +163,11 @@ class Studio:
 
     def _object(self, method: str, path: str, *keys: str, **kwargs: Any) -> dict[str, Any]:
         """`call`, where the answer is an object that has `keys`. One without a body was lost on its way: StudioAway."""
-        answer = self.call(method, path, **kwargs)
-        if answer is None:
+        if (answer := self.call(method, path, **kwargs)) is None:
             raise StudioAway(f"{method} {path}: Label Studio answered without a body")
         if not isinstance(answer, dict) or not all(key in answer for key in keys):
-            raise StudioError(
-                f"{method} {path}: Label Studio answered {json.dumps(answer)[:99]}: no object {' '.join(keys)}"
-            )
+            said = json.dumps(answer)[:99]
+            raise StudioError(f"{method} {path}: Label Studio answered {said}: no object {' '.join(keys)}")
         return answer
 
     def _failed(self, method: str, path: str, status: int, body: bytes) -> StudioError:
