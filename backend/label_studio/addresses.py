@@ -32,6 +32,7 @@ IMAGES = re.compile(
 )
 """paths below which Label Studio has images; others are never asked for one, because a GET there may change things"""
 LEARNED = 16  # names of Label Studio that are found out
+LONGEST = 16_000  # characters of an address; servers take half of that
 
 
 class AddressError(ValueError):
@@ -71,6 +72,8 @@ class Addresses:
     def of(self, reference: str, task: int) -> Address:
         """The address of what a task's data names. Raises AddressError."""
         text = reference.strip()
+        if len(text) > LONGEST:
+            raise AddressError(f"{len(text):,} characters are no address")
         scheme = _scheme(text)
         if scheme in CLOUD:
             uri = scheme + text[len(scheme) :]
@@ -131,7 +134,8 @@ class Addresses:
             raise AddressError("names no host; write it as http://host/path")
         path = (parsed.path or "") + _query(parsed)
         route = ROUTES.search(path) if _plain(parsed.path) else None
-        return Address(url, False, self.url.rstrip("/") + _escaped(path[route.start() :]) if route else None)
+        inside = self.url.rstrip("/") + _escaped(path[route.start() :]) if route else ""
+        return Address(url, False, inside if self.may_see_token(inside) else None)  # the route may be in the query
 
     def _own(self, url: str) -> Address:
         """An address below LABEL_STUDIO_URL. Raises AddressError where it has no images there."""
@@ -191,7 +195,10 @@ def shortened(reference: str, length: int = 200) -> str:
     if is_data(reference):
         head = reference.strip().partition(",")[0][:60]
         return f"{head},... ({len(reference)} characters)"
-    reference = redact(reference)
+    if len(reference) > LONGEST:  # what is cut between could be half a signature
+        return f"{redact(reference[:length])[:length]}... ({len(reference)} characters)"
+    address, mark, query = reference.partition("?")
+    reference = redact(address + mark + re.sub(r"\s", "%20", query))
     if len(reference) <= length:
         return reference
     return f"{reference[: length * 2 // 3]}...{reference[-length // 3 :]}"
@@ -235,7 +242,8 @@ def _rest(url: Url, base: Url) -> str | None:
 def _plain(path: str | None) -> bool:
     """Whether a path holds no escaped dots, which a server might take for the folder above; some unescape twice."""
     once = unquote(path or "")
-    return not any(part.partition(";")[0] in ("..", ".") for part in re.split(r"[/\\]", f"{once}/{unquote(once)}"))
+    parts = re.split(r"[/\\]", f"{once}/{unquote(once)}")
+    return not any(re.sub(r"[\0-\x20]|;.*", "", part, flags=re.DOTALL) in ("..", ".") for part in parts)
 
 
 def _is_image(path: str) -> bool:

@@ -183,6 +183,8 @@ class Downloads:
     def _get(self, url: str, own: bool, replies: list[requests.Response]) -> tuple[bytes, str]:
         """The bytes, or where a redirect leads; the answer goes into `replies` before it is read, for whoever wants to
         end that. Raises _Failure."""
+        if own and not self.addresses.may_see_token(url):  # whatever led here
+            raise _Failure(f"Label Studio has no images under {parse_url(url).path}")
         headers = self.studio.authorization() if own else {}
         timeout = (5, self.limits.seconds)
         try:

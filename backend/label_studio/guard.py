@@ -159,12 +159,21 @@ class OwnAdapter(HTTPAdapter):
 
 def session(adapter: HTTPAdapter) -> requests.Session:
     """A session of one adapter that keeps no cookies and sends no password but one in the address itself."""
-    made = requests.Session()
+    made = _Session()
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     made.auth = _from_address  # else requests looks into ~/.netrc
     for scheme in ("http://", "https://"):
         made.mount(scheme, adapter)
     return made
+
+
+class _Session(requests.Session):
+    """Whoever asks follows redirects; requests looks where one leads even if it is told not to follow it, and for that
+    reads the whole body of the answer into memory."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """None."""
+        return None
 
 
 def _from_address(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import base64
+import time
 from contextlib import suppress
+from urllib.parse import unquote, urlsplit
 
 import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
 
-from backend.label_studio.addresses import Address, AddressError, Addresses, data_of, names, shortened
+from backend.label_studio.addresses import IMAGES, Address, AddressError, Addresses, data_of, names, shortened
+from tests.patience import AT_ONCE_SECONDS
 
 ROOT = Addresses("http://ls:8080")
 BELOW = Addresses("http://host/ls")
@@ -72,6 +78,8 @@ def test_label_studios_own_files_are_asked_where_it_answers(addresses: Addresses
         "/data/upload/..%2f..%2fapi/projects/1/next",
         "/data/upload/1/..;/..;/api/projects/1/next",
         "/data\\..\\api/projects/1/next",
+        "/data/..%00/..%09/api/projects/1/next",
+        "/data/..%20/api/projects/1/next",
         "/static/%2e%2e/api/projects/1/next",
         "//ls:8080/api/projects/1/next",
         "/tasks/1/",
@@ -122,6 +130,13 @@ def test_cloud_storage_is_resolved_by_label_studio(addresses: Addresses, referen
         (ROOT, "https://public/ls/data/local-files/?d=a b.png", "http://ls:8080/data/local-files/?d=a%20b.png"),
         (BELOW, "https://public/x/tasks/3/presign/?fileuri=eA", "http://host/ls/tasks/3/presign/?fileuri=eA"),
         (ROOT, "https://public/storage-data/uploaded/?filepath=a", "http://ls:8080/storage-data/uploaded/?filepath=a"),
+        (ROOT, "http://x/?a=/data/upload/1.png", "http://ls:8080/data/upload/1.png"),
+        (ROOT, "http://x/?a=/data/upload/../../api/projects/1/next", None),
+        (ROOT, "http://x/a?/tasks/1/resolve/../../../api/projects/1/next", None),
+        (ROOT, "http://x/a?/data/upload/%2e%2e/%2e%2e/api/projects/1/next", None),
+        (ROOT, "http://x/?/storage-data/uploaded/..%2f..%2fapi/users", None),
+        (ROOT, "http://x/?/data/upload/%5c..%5c..%5capi/users", None),
+        (ROOT, "http://x/?/data/upload/..;/..;/api/users", None),
     ],
 )
 def test_other_addresses_are_asked_without_the_token(addresses: Addresses, reference: str, inside: str | None) -> None:
@@ -147,7 +162,8 @@ def test_addresses_elsewhere_stay_as_they_are_written(reference: str, url: str) 
 
 
 @pytest.mark.parametrize(
-    "reference", ["ftp://x/a.png", "a.png", "C:\\a.png", "http://", "http:///a.png", "http://[x/a.png"]
+    "reference",
+    ["ftp://x/a.png", "a.png", "C:\\a.png", "http://", "http:///a.png", "http://[x/a.png", "http://x/" + "a" * 20_000],
 )
 def test_what_is_no_address_is_refused(reference: str) -> None:
     with pytest.raises(AddressError):
@@ -160,6 +176,28 @@ def test_the_token_never_leaves_https() -> None:
     assert not secure.may_see_token("http://host/ls/data/a")
     assert Addresses("http://host").may_see_token("https://host/data/a")
     assert not secure.may_see_token("no address")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["http://", "https:", "//", "/", "\\", "?", "#", "@", ":", ";", "..", ".", "%2e", "%2f", "%5c", "%25", " ", "\t"]
+            + ["\0", "ls:8080", "evil.example", "[", "data", "upload", "/data/upload/", "/tasks/1/resolve/", "api", "ls"]
+        ),
+        max_size=12,
+    )
+)
+def test_whatever_is_written_the_token_goes_to_images_of_label_studio(parts: list[str]) -> None:
+    try:
+        address = ROOT.of("".join(parts), 7)
+    except AddressError:
+        return
+    for url in (address.url if address.own else None, address.inside):
+        if url is not None:
+            sent = urlsplit(requests.Request("GET", url).prepare().url or "")  # by the parser of what connects
+            assert (sent.hostname, sent.port) == ("ls", 8080)
+            assert IMAGES.match(sent.path)
+            assert "/.." not in unquote(unquote(sent.path)).replace("\\", "/")
 
 
 def test_a_learned_name_is_asked_inside_from_then_on() -> None:
@@ -190,6 +228,20 @@ def test_names_are_separated_by_commas() -> None:
 )
 def test_data_uris_are_read(reference: str) -> None:
     assert data_of(reference) == b"\x00\xff\x7f"
+
+
+def test_a_signature_after_a_blank_is_cut_too() -> None:
+    assert shortened("http://x/a b.png?sig=ab cd\u2028ef") == "http://x/a b.png?sig=***"
+
+
+def test_what_is_much_too_long_is_not_looked_at() -> None:
+    for reference in ("token" + ":" * 3_000_000, "http://x/?sig=" + "s" * 3_000_000, "http://x/" + "é" * 3_000_000):
+        start = time.process_time()
+        with pytest.raises(AddressError):
+            ROOT.of(reference, 7)
+        assert len(shortened(reference)) < 250
+        assert "sss" not in shortened(reference)
+        assert time.process_time() - start < AT_ONCE_SECONDS
 
 
 def test_what_is_long_is_shortened() -> None:

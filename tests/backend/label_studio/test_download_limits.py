@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,3 +89,16 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(nowhere: Studio, tmp_pa
         pictures = Pictures(nowhere, tmp_path, 1.0, replace(HERE, megabytes=1.0))
         with pytest.raises(ImageError, match=r"is larger than 1 MB: IMAGE_MEGABYTES"):
             pictures.read(task(f"{host.url}/a.png"), "image")
+
+
+def test_what_a_redirect_says_beside_its_target_is_not_read(nowhere: Studio, tmp_path: Path) -> None:
+    with running() as host:
+        host.answers["/a.png"] = [Answer(302, b"x" * 50_000_000, {"Location": "/b.png"})]
+        pictures = Pictures(nowhere, tmp_path, 1.0, HERE)
+        tracemalloc.start()
+        try:
+            pictures.read(task(f"{host.url}/a.png"), "image")
+            assert tracemalloc.get_traced_memory()[1] < 20e6
+        finally:
+            tracemalloc.stop()
+    assert [path for path, _ in host.asked] == ["/a.png", "/b.png"]

@@ -258,6 +258,19 @@ def test_label_studio_leads_nowhere_but_to_images(
     assert all(token is None for asked, token in servers[0].asked if not asked.startswith("/data/upload/"))
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "10.0.0.1", "other"])
+def test_the_query_of_an_address_elsewhere_leads_to_no_page_of_label_studio(
+    open_here: Pictures, servers: tuple[Server, Server], host: str
+) -> None:
+    studio, other = servers
+    other.answers["/"] = [Answer(401, b"")]
+    place = other.url if host == "other" else f"http://{host}"
+    for query in ("/data/upload/../../api/projects/1/next", "a=/tasks/1/resolve/%2e%2e/%2e%2e/%2e%2e/api/users"):
+        with pytest.raises(ImageError):
+            open_here.read(task(f"{place}/a.png?{query}"), "image")
+    assert studio.asked == []
+
+
 def test_a_name_that_was_found_out_never_sees_the_token(open_here: Pictures, servers: tuple[Server, Server]) -> None:
     studio, other = servers
     other.answers["/"] = [Answer(401, b"")]
