@@ -53,6 +53,22 @@ SPECIAL_6 = tuple(
         ),
     )
 )
+METADATA = tuple(
+    map(
+        ip_network,
+        (
+            "169.254.0.0/16",
+            "fe80::/10",
+            "100.100.100.200",  # Alibaba
+            "168.63.129.16",  # Azure
+            "192.0.0.192",  # Oracle
+            "fd00:42::42",  # Scaleway
+            "fd00:ec2::/32",  # Amazon
+            "fd20:ce::254",  # Google
+        ),
+    )
+)
+"""Where clouds give a machine its keys: within larger networks that are named these are not meant"""
 NAT64 = IPv6Network("64:ff9b::/96")  # an IPv4 address seen from a network that has none
 ISATAP = (0x00005EFE, 0x02005EFE)  # third quarter of an address that holds an IPv4 address in the fourth
 
@@ -130,17 +146,26 @@ class Networks:
             host: as it is named in the request.
             addresses: all that its name stands for.
         """
-        if any(allowed in (None, port) and _fits(_name(host), name) for name, allowed in self.hosts):
-            return True
         found = [ip_address(address) for address in addresses]
+        fitting = [name for name, allowed in self.hosts if allowed in (None, port) and _fits(_name(host), name)]
+        if any(not name.startswith(".") for name in fitting):
+            return True
+        if fitting and not any(_is_metadata(plain(one)) for one in found):  # *.internal is not metadata.google.internal
+            return True
         return port not in BAD_PORTS and bool(found) and all(is_public(one) or self._holds(one) for one in found)
 
     def _holds(self, address: IPAddress) -> bool:
         """Whether a named network holds an address. 0.0.0.0/0 means the local networks, not the metadata of clouds."""
         address = plain(address)
+        services = [network for network in METADATA if address in network]
         return any(
-            address in network and (network.is_link_local or not address.is_link_local) for network in self.networks
+            address in network and all(network.version == of.version and network.subnet_of(of) for of in services)  # type: ignore[arg-type]
+            for network in self.networks
         )
+
+
+def _is_metadata(address: IPAddress) -> bool:
+    return any(address in network for network in METADATA)
 
 
 def _name(host: str) -> str:
