@@ -20,8 +20,12 @@ BELOW = Addresses("http://host/ls")
 PROXIED = Addresses("http://ls:8080", ("https://label.example.com/studio", "http://10.0.0.5:8081"))
 BOTH = Addresses("http://ls:8080/ls", ("https://label.example.com",))  # the public name without its path
 UPLOAD = "/data/upload/1/a.png"
-PARTS = """http:// https: // / \\ ? # @ : ; .. . %2e %2f %5c %25 ls:8080 evil.example [ data upload /data/upload/ /../
-/tasks/1/resolve/ api ls""".split() + [" ", "\t", "\0"]
+# fmt: off
+PARTS = [
+    "http://", "https:", "//", "/", "\\", "?", "#", "@", ":", ";", "..", ".", "%2e", "%2f", "%5c", "%25", "[", " ",
+    "\t", "\0", "ls:8080", "evil.example", "data", "upload", "/data/upload/", "/../", "/tasks/1/resolve/", "api", "ls",
+]
+# fmt: on
 """that addresses are made of"""
 
 
@@ -192,7 +196,7 @@ def test_whatever_is_written_the_token_goes_to_images_of_label_studio(parts: lis
             sent = urlsplit(requests.Request("GET", url).prepare().url or "")  # by the parser of what connects
             assert (sent.hostname, sent.port) == ("ls", 8080)
             assert IMAGES.match(sent.path)
-            assert "/.." not in unquote(unquote(sent.path)).replace("\\", "/")
+            assert ".." not in unquote(unquote(sent.path)).replace("\\", "/").split("/")
 
 
 def test_a_learned_name_is_asked_inside_from_then_on() -> None:
