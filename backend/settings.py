@@ -19,6 +19,7 @@ from model.artefacts import Artefacts
 from model.data import limits
 from model.thresholds import USUAL, Costs
 
+QUEUES = ("-train", "-low")  # ends of the names of an installation's queues
 HIDDEN = ("_KEY", "_PASS", "_URL", "_TOKEN")  # ends of the names of settings whose values no line may show
 
 
@@ -161,6 +162,17 @@ class Settings(BaseSettings):
                 "and @, and / # ? @ in it are written as %2F %23 %3F %40"
             )
         return value
+
+    @field_validator("queue_name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        name = value.strip()
+        if not name or not name.isprintable() or name.endswith(QUEUES):
+            raise ValueError(
+                f"QUEUE_NAME {value!r}: must be a name that does not end in {' or '.join(QUEUES)}: an installation has "
+                "queues of its own name with these ends"
+            )
+        return name
 
     @field_validator("listen")
     @classmethod

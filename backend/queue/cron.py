@@ -90,4 +90,6 @@ def _keep_on(jobs: Jobs) -> None:
             Cron(jobs).start()
         except redis.RedisError as error:
             log.warning("reconciling waits, because Redis is away: %s", error)
+        except Exception:
+            log.exception("reconciling waits")  # a thread that ended would be missed by nobody
         time.sleep(AWAY_SECONDS)

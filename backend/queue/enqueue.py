@@ -12,6 +12,7 @@ that a late task never waits for a training.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 from backend import request_id
 from backend.queue.graph import ACTIVE, KEEP_SECONDS, Graph
 from backend.queue.job import Json, MgralJob, MgralQueue
+from backend.queue.lasting import Lasting
 from backend.settings import Settings
 
 HEADS = ("train", "rank")  # kinds of cycles
@@ -82,7 +84,7 @@ class Jobs:
         following = self.following(project) if kind == "train" else None
         if following is not None and following.meta["kind"] == kind:
             return following, False  # each annotation may ask: none waits for the lock that others hold
-        with self.connection.lock(self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS):
+        with self._alone(project):
             if kind not in HEADS:
                 active = self.active(kind, project)
                 return (active, False) if active is not None else (self._begin(kind, project), True)
@@ -138,7 +140,7 @@ class Jobs:
         Args:
             ended: id of the job that is just ending.
         """
-        with self.connection.lock(self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS):
+        with self._alone(project):
             following = self.following(project)
             if following is None or self.head(project, but=ended) is not None:
                 return
@@ -151,7 +153,7 @@ class Jobs:
 
     def reconcile_soon(self) -> None:
         """Put one reconciling into the queue, however many ask."""
-        job_id = f"{self.settings.queue_name}-reconcile"
+        job_id = f"reconcile-{hashlib.sha256(self.settings.queue_name.encode()).hexdigest()[:16]}"  # any name is fit
         with suppress(NoSuchJobError):
             before = MgralJob.fetch(job_id, connection=self.connection, serializer=Json)
             age = abs(now() - (before.enqueued_at or before.created_at))  # a clock may have been set back
@@ -221,7 +223,7 @@ class Jobs:
         Returns the jobs of KINDS that were ended. A cycle's jobs end on whichever workers, within CANCEL_SECONDS.
         """
         self.note_end(project)
-        with self.connection.lock(self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS):
+        with self._alone(project):
             heads = [self.following(project), self.head(project), self.active("predict", project)]
             ended = [job for job in heads if job is not None]
             for job in ended:
@@ -259,10 +261,18 @@ class Jobs:
         return int(value) if isinstance(value, bytes) else 0
 
     def exclusive(self, project: int) -> redis.lock.Lock:
-        """Held for the seconds in which what is live changes: by a publication, or by a promotion by hand."""
-        return self.connection.lock(self._key("live", project), timeout=60, sleep=0.2, thread_local=False)
+        """Held while what is live changes: by a publication, or by a promotion by hand."""
+        return self.connection.lock(
+            self._key("live", project), timeout=60, sleep=0.2, thread_local=False, lock_class=Lasting
+        )
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _alone(self, project: int) -> redis.lock.Lock:
+        """Held for the milliseconds in which a project's cycles change. Nothing is taken back where it is lost."""
+        return self.connection.lock(
+            self._key("enqueue", project), timeout=5, sleep=LOOK_SECONDS, raise_on_release_error=False
+        )
 
     def _answers(self, job: Job, kind: str, anew: bool) -> bool:
         """Whether a cycle that waits or runs is what somebody asks for."""

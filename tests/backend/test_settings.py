@@ -77,3 +77,13 @@ def test_what_is_wrong_is_told_by_name_and_value(
         Settings(_env_file=None)
     assert said in faults_of(raised.value)
     assert "Value error" not in faults_of(raised.value)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "mgral-train", "mgral-low"])
+def test_a_queue_name_that_would_meet_others_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="QUEUE_NAME"):
+        Settings(_env_file=None, queue_name=name)
+
+
+def test_a_queue_name_is_read_without_the_blanks_around_it() -> None:
+    assert Settings(_env_file=None, queue_name=" team a\n").queue_name == "team a"

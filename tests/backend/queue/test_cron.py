@@ -9,12 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import redis
 from rq import Worker
 from rq.utils import now
 
 from backend.commands.local import LocalStack, attempts
-from backend.queue.cron import Cron
+from backend.queue.cron import Cron, _keep_on
 from backend.queue.enqueue import Jobs
+from backend.queue.worker import worker
 from backend.settings import Settings
 
 PERIOD = {"RECONCILE_SECONDS": "1", "LABEL_STUDIO_URL": "http://127.0.0.1:9", "WEIGHTS": "starter"}
@@ -84,6 +86,28 @@ def test_installations_on_one_redis_do_not_meet(settings: Settings) -> None:
         cron.reconciling.set_enqueue_time(now() - timedelta(seconds=settings.reconcile_seconds))
         assert cron.enqueue_jobs()
         assert jobs.queue.count == 1
+
+
+@pytest.mark.parametrize("name", ["our queue", "team.a", "a:b", "équipe", "a/b*"])
+def test_any_name_of_the_queue_is_reconciled(settings: Settings, name: str) -> None:
+    jobs = Jobs(settings.model_copy(update={"queue_name": f"{name}-{settings.queue_name}"}))
+    for _ in range(2):
+        jobs.reconcile_soon()
+    assert jobs.queue.count == 1
+    worker(jobs).work(burst=True)
+    assert jobs.queue.count == 0
+
+
+def test_what_repeats_goes_on_whatever_went_wrong_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = iter([redis.ConnectionError("away"), ValueError("a name that RQ refuses"), SystemExit()])
+
+    def start(_: Cron) -> None:
+        raise next(wrong)
+
+    monkeypatch.setattr(Cron, "start", start)
+    monkeypatch.setattr("backend.queue.cron.AWAY_SECONDS", 0.0)
+    with pytest.raises(SystemExit):
+        _keep_on(Jobs(settings))
 
 
 def test_a_clock_that_was_a_day_ahead_puts_nothing_off(settings: Settings) -> None:
