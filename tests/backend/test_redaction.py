@@ -58,6 +58,30 @@ HOLDING = {
     "a dictionary": f"{{'login': 'x', 'password': '{S}'}}",
     "JSON": f'{{"access_token": "{S}", "refresh": 1}}',
     "bytes": f"{{b'api_key': b'{S}'}}",
+    "user and password without a scheme": f"//user:{S}@example.org/a.jpg",
+    "backslashes": f"http:/\\user:{S}@example.org/a.jpg",
+    "a / in the password": f"redis://:pa/{S}@queue:6379/0",
+    "a # in the password": f"https://user:pa#{S}@example.org/a.jpg",
+    "a quote in the password": f"https://user:pa'{S}@example.org/a.jpg",
+    "escaped user and password": f"https%3A%2F%2Fuser%3A{S}%40example.org%2Fa.jpg",
+    "an escaped query": f"https://example.org/a.jpg?sig%3D{S}%26sv=1",
+    "a query that is all signature": f"https://example.org/a.jpg?{S}",
+    "an odd name": f"https://example.org/a.jpg?a(b)/c:d={S}",
+    "a bearer of letters": f"Authorization: Bearer {'abcdefgh' * 4}{S}",
+    "a scheme that nobody knows": f"authorization: Hawk{S}",
+    "a cookie": f"Cookie: csrftoken=1; sessionid={S}",
+    "a header's key": f"X-Api-Key: {S}",
+    "a connection string": f"DefaultEndpointsProtocol=https;AccountName=x;AccountKey={S}==;EndpointSuffix=y",
+    "a shared access signature": f"SharedAccessSignature=sv={S}",
+    "a variable": f"AWS_SECRET_ACCESS_KEY={S}/K7MDENG",
+    "a DSN": f"host=db password={S} user=x",
+    "Hugging Face": f"hf_{S}",
+    "GitHub": f"ghp_{S}0123",
+    "GitLab": f"glpat-{S}",
+    "Google's API key": f"AIza{S}",
+    "Slack": f"https://hooks.slack.com/services/T0123/B0123/{S}",
+    "Discord": f"https://discord.com/api/webhooks/1234/{S}",
+    "a private key": f"-----BEGIN RSA PRIVATE KEY-----\n{S}\n-----END RSA PRIVATE KEY----- was read",
     "quoted within a line": f"image 'https://x.blob.core.windows.net/a.jpg?sig={S}' of task 7: answered 403",
 }
 
@@ -78,6 +102,12 @@ HARMLESS = [
     "start it with USE_DEFAULT_BANNED_SUBNETS=false and USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16",
     "token: belongs to admin@example.com",
     "https://example.org:8443/a/b.jpg does not answer; mail to admin@example.com",
+    "image 'http://minio:9000/a/@b/c@2x.jpg' and 'https://example.org/d@2x.jpg': \"http://x\",\"a@b\"",
+    "-----END PRIVATE KEY----- stands there",
+    "file:///C:/a/b@2x.jpg and //server/share/b@2x.jpg, (//server:8080/a.jpg)",
+    "password: wrong; secret: none given; token: is refused",
+    "authorization is refused: wrong or missing user and password",
+    "what does it want? Nothing",
 ]
 
 
@@ -93,6 +123,8 @@ def test_any_text_can_be_redacted(text: str) -> None:
 
 def test_a_long_line_is_redacted_in_no_time() -> None:
     for text in ("://", "?a=", "%3Fa%3D", "'password': '", '"password', "token ", "token:", "eyJ-", "a@", "/s--"):
+        redact(text * (LONGEST // len(text)))
+    for text in ("://x:y", "//x:", "%3a%2f%2f", "?aaaaaaa", "a-", "a", "cookie:", "cookie: a", "secret", "/services/T"):
         redact(text * (LONGEST // len(text)))
 
 
@@ -150,6 +182,17 @@ def test_every_logger_of_the_process_is_guarded(log: io.StringIO) -> None:
     assert "\x1b" not in said
     assert "a b [31mc ***" in said
     assert "Traceback" in said
+
+
+def test_nobody_writes_a_line_of_the_log_through_a_traceback(log: io.StringIO) -> None:
+    try:
+        raise ValueError("x\n2026-11-27 10:15:01,250 INFO backend: all is well\x1b[2J\r2026\x85\u2028\x0b.")
+    except ValueError:
+        logging.getLogger("of a library").exception("it failed")
+    said = log.getvalue()
+    assert not any(line.startswith("2026") for line in said.splitlines())
+    assert "\x1b" not in said
+    assert "    2026-11-27 10:15:01,250 INFO" in said
 
 
 def test_the_doctor_shows_no_password() -> None:
