@@ -18,7 +18,8 @@ from backend import counters
 from backend.label_studio.addresses import is_data, shortened
 from backend.label_studio.client import Studio, StudioError, Task
 from backend.label_studio.downloads import Downloads, Limits
-from model.data.images import ImageError, load_image, pixels_of
+from model.data.images import ImageError, load_image
+from model.data.limits import pixels_of
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from model.data.effort import TILE_HEIGHT, TILE_WIDTH
+
 ROWS = 256  # that are scaled at once: their floats are eight times as large as they
 WIDTH, HEIGHT = 256, 257  # tags of TIFF
 WHITES = (255, 1023, 4095, 16383, 65535)
@@ -66,12 +68,15 @@ def deep_colours(data: bytes) -> np.ndarray | None:
 
 
 def tiff_size(data: bytes) -> tuple[int, int]:
-    """(width, height) that a TIFF's head says, also of one that Pillow does not read. Raises OSError."""
+    """(width, height) that a TIFF's head says, or of its tiles where they are larger; also of one that Pillow does not
+    read. Raises OSError."""
     try:
         directory = ImageFileDirectory_v2(data[:16] if data[2:3] == b"+" or data[3:4] == b"+" else data[:8])
         file = io.BytesIO(data)
         file.seek(directory.next)
         directory.load(file)
-        return int(directory[WIDTH]), int(directory[HEIGHT])
+        width = max(int(directory[WIDTH]), int(directory.get(TILE_WIDTH, 0)))
+        height = max(int(directory[HEIGHT]), int(directory.get(TILE_HEIGHT, 0)))
+        return width, height
     except Exception as error:  # noqa: BLE001 - a broken file makes Pillow's parsers raise almost anything
         raise OSError(f"a TIFF whose head cannot be read: {error}") from None

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from model.data.depth import deep_colours, tiff_size, to_8_bits
-from model.data.limits import TooLargeError, check, decoding
+from model.data.limits import TooLargeError, check, decoding, hold
 from model.data.undecodable import what_it_is, with_end
 
 
@@ -68,15 +68,6 @@ def displayed_size(path: Path) -> tuple[int, int]:
         return width, height
 
 
-def pixels_of(data: bytes) -> int:
-    """How many pixels an image file says that it has; 0 where that is not known."""
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.width * image.height
-    except Exception:  # noqa: BLE001 - as above
-        return 0
-
-
 def lying(path: Path) -> int:
     """The EXIF orientation of a picture that is stored on its side, 5 to 8; 0 for any other, and for what is none."""
     try:
@@ -103,9 +94,11 @@ def _decode(data: bytes) -> np.ndarray:
         return _pixels(data)
     except OSError:
         if data.startswith(TIFF):
-            check(*tiff_size(data))
-            if (deep := deep_colours(data)) is not None:  # floats in three channels
-                return _on_white(Image.fromarray(_four_or_less(deep)))
+            width, height = tiff_size(data)
+            check(width, height)
+            with hold(width * height):
+                if (deep := deep_colours(data)) is not None:  # floats in three channels
+                    return _on_white(Image.fromarray(_four_or_less(deep)))
         if not data.startswith(JPEG):
             raise
     return _pixels(with_end(data))

@@ -5,6 +5,7 @@ The limit is one of the process, as Pillow's own is, because whatever decodes a 
 
 from __future__ import annotations
 
+import io
 import re
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
+
+from model.data.effort import MOST_SCANS, has_many_scans, tile_of
 
 MEGAPIXELS = 128.0  # the largest sensors of cameras but two have 102; a picture costs 7 to 16 bytes a pixel here
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -60,6 +63,8 @@ allow = _room.allow
 """Set how many megapixels a picture may have, and all that are decoded at once together."""
 check = _room.check
 """Raise TooLargeError where a picture of this width and height has too many."""
+hold = _room.hold
+"""Within, so many pixels count as being decoded; waits until there is room for them."""
 
 
 @contextmanager
@@ -70,8 +75,21 @@ def decoding(source: Path | IO[bytes]) -> Iterator[Image.Image]:
     """
     with _opened(source) as image:
         check(*image.size)
-        with _room.hold(image.width * image.height):
+        width, height = tile_of(image)
+        check(width, height)
+        if has_many_scans(image):
+            raise TooLargeError(f"it has more than {MOST_SCANS} scans, each of which takes as long as a picture")
+        with hold(max(image.width * image.height, width * height)):
             yield image
+
+
+def pixels_of(data: bytes) -> int:
+    """How many pixels an image file says that it has; 0 where that is not known."""
+    try:
+        with _opened(io.BytesIO(data)) as image:
+            return image.width * image.height
+    except Exception:  # noqa: BLE001 - broken files make Pillow's parsers raise almost anything
+        return 0
 
 
 @cache

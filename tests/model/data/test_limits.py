@@ -16,7 +16,7 @@ from PIL import Image
 
 from model.data import limits
 from model.data.images import ImageError, displayed_size, load_image
-from model.data.limits import decoding
+from model.data.limits import decoding, pixels_of
 
 WIDE, HIGH = 120, 90  # 10,800 pixels
 
@@ -155,3 +155,56 @@ def test_one_that_is_as_large_as_allowed_is_decoded_alone() -> None:
         order.append("whole")
     thread.join(10)
     assert order == ["whole", "small"]
+
+
+def tiled(tile: int, bits: int, bands: int = 1, kind: int = 1) -> bytes:
+    """A TIFF of 16 x 16 pixels in one tile of `tile` x `tile`, packed."""
+    pixels = zlib.compress(b"\0" * 1000)
+    tags = {256: (4, 16), 257: (4, 16), 258: (3, bits), 259: (3, 8), 262: (3, min(bands, 2)), 277: (3, bands)}
+    tags |= {322: (4, tile), 323: (4, tile), 324: (4, 8), 325: (4, len(pixels)), 339: (3, kind)}
+    pixels += b"\0" * (len(pixels) % 2)
+    entries = b"".join(struct.pack("<HHII", tag, *of[:1], 1, of[1]) for tag, of in sorted(tags.items()))
+    head = b"II*\0" + struct.pack("<I", 8 + len(pixels))
+    return head + pixels + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize(
+    ("bits", "bands", "kind"), [(8, 1, 1), (8, 3, 1), (16, 1, 1), (16, 3, 1), (32, 1, 3), (32, 3, 3)]
+)
+def test_tiles_that_are_larger_than_the_picture_count(
+    bits: int, bands: int, kind: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decoded(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoded)
+    monkeypatch.setattr(cv2, "imdecode", decoded)
+    with pytest.raises(
+        ImageError, match=r"has 16384 x 16384 pixels, more than the 0\.01 megapixels of IMAGE_MEGAPIXELS"
+    ):
+        load_image(tiled(16384, bits, bands, kind))
+
+
+def with_scans(count: int, behind: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan is there so many times more."""
+    file = io.BytesIO()
+    Image.new("L", (90, 90)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
+    return data[:last] + data[last:end] * count + data[end:] + behind
+
+
+def test_a_jpeg_of_very_many_scans_is_not_decoded() -> None:
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        load_image(with_scans(200))
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        load_image(with_scans(200)[:-2])
+    assert load_image(with_scans(50)).shape == (90, 90, 3)
+    film = b"\xff\xda\0\0" * 1000  # as phones put it behind the picture
+    assert load_image(with_scans(1, film)).shape == (90, 90, 3)
+
+
+@pytest.mark.parametrize("kind", ["ICO", "JPEG2000", "TGA", "PCX", "EPS", "PDF"])
+def test_no_other_parser_is_asked_for_the_size(kind: str) -> None:
+    assert pixels_of(encoded(kind, 16, 16)) == 0
+    assert pixels_of(encoded("PNG", 16, 16)) == 256
