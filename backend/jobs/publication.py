@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from functools import partial
 
-from rq import Retry
-
-from backend.jobs.running import FOREVER, JobError, runs
+from backend.jobs.running import JobError, NotYetError, runs
+from backend.project.cycle import FOLDERS, labeled_of, ranking_of
 from backend.project.published import Publication
 from backend.project.review.order import FILE as HEAD
 from backend.project.review.order import head_of
@@ -47,20 +46,31 @@ def publish(work: ProjectWork, cycle: str) -> dict:
 
 
 @runs("clean_up")
-def clean_up(work: ProjectWork) -> dict | Retry:
+def clean_up(work: ProjectWork) -> dict:
     """Delete old predictions, versions and files. Slow in Label Studio, so it is no part of what people wait for."""
-    work.progress("clean up", 0, 3)
+    work.progress("clean up", 0, 2)
+    _forget(work)
+    work.progress("clean up", 1, 2)
     wait = work.publisher.clean_up(work.settings.keep_predictions, work.settings.keep_versions, work.progress.say)
-    if wait:  # Label Studio is still at it
-        return Retry(max=FOREVER, interval=round(wait))
-    work.progress("clean up", 1, 3)
+    if wait:
+        raise NotYetError("Label Studio has not deleted all old predictions yet", wait)
+    return {}
+
+
+def _forget(work: ProjectWork) -> None:
+    """Delete what earlier versions' detectors saw, and the files of all cycles but of the one that follows.
+
+    No cycle can go on with them: what it would learn from was told apart by what is live, and that is another now.
+    """
     serving = work.store.serving()
     if serving is not None:
         work.seen_by(serving).forget_others()
-    work.progress("clean up", 2, 3)
+    names = work.files.names(f"{work.project}/cycles")  # first: what begins after this is not among them
     head = work.jobs.head(work.project)
-    if head is None:  # or its folder would go too
-        for name in work.files.names(f"{work.project}/cycles"):
+    if head is not None and head.meta["kind"] == "train" and head.started_at and FOLDERS not in head.meta:
+        return  # it has not yet said which are its own
+    own = {labeled_of(head.id), ranking_of(head.id), *head.meta.get(FOLDERS, ())} if head is not None else set()
+    for name in names:
+        if name not in own:
             work.files.remove(f"{work.project}/cycles/{name}")
-        work.files.remove(f"{work.project}/labeled")
-    return {}
+    work.files.remove(f"{work.project}/labeled")  # of an earlier release

@@ -18,7 +18,7 @@ from backend.label_studio.labels import LabelConfigError
 from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
 from backend.queue.figures import Figures
-from backend.queue.graph import MAY_FAIL, CycleCancelledError
+from backend.queue.graph import MAY_FAIL, CycleCancelledError, Graph
 from backend.queue.progress import HandedBackError, LostError, Progress
 from backend.settings import get_settings
 from model import disk
@@ -29,7 +29,7 @@ from model.versions import VersionError
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
-Part = Callable[Concatenate[ProjectWork, P], dict | Retry]
+Part = Callable[Concatenate[ProjectWork, P], dict]
 Function = Callable[Concatenate[int, P], dict | Retry]
 
 STAGES: dict[str, dict[str, float]] = {
@@ -48,12 +48,22 @@ PAUSES = [10, 30, 120, 600, 1800, 3600, 7200, *[14400] * 18]
 """Seconds before each new try after a fault that passes by itself: three days in all. An upgrade of Label Studio, or a
 night without anybody who restarts it, loses no job."""
 FOREVER = 10**6  # tries; RQ counts those of a job that was handed back too
-TRANSIENT = (StudioAway, ArtefactsAway, redis.ConnectionError, redis.TimeoutError)
 PERMANENT = (StudioError, LabelConfigError, VersionError, ValueError, ArithmeticError, OSError)
 
 
 class JobError(RuntimeError):
     """A job that cannot succeed as things stand; one line for people."""
+
+
+class NotYetError(RuntimeError):
+    """What a job waits for goes on elsewhere; to look again within `seconds` is of no use."""
+
+    def __init__(self, line: str, seconds: float) -> None:
+        super().__init__(line)
+        self.seconds = round(seconds)
+
+
+TRANSIENT = (NotYetError, StudioAway, ArtefactsAway, redis.ConnectionError, redis.TimeoutError)
 
 
 def runs(part: str) -> Callable[[Part[P]], Function[P]]:
@@ -64,8 +74,8 @@ def runs(part: str) -> Callable[[Part[P]], Function[P]]:
     """
 
     def decorate(
-        do: Callable[Concatenate[ProjectWork, P], dict | Retry],
-    ) -> Callable[Concatenate[int, P], dict | Retry]:
+        do: Part[P],
+    ) -> Function[P]:
         @wraps(do)
         def job(project: int, /, *args: P.args, **kwargs: P.kwargs) -> dict | Retry:
             settings = get_settings()
@@ -78,11 +88,15 @@ def runs(part: str) -> Callable[[Part[P]], Function[P]]:
     return decorate
 
 
-def _run(part: str, work: ProjectWork, job: Job | None, do: Callable[[], dict | Retry]) -> dict | Retry:
+def _run(part: str, work: ProjectWork, job: Job | None, do: Callable[[], dict]) -> dict | Retry:
     progress = work.progress
     try:
+        if job is not None:
+            Graph.of(job).check()
         with disk.told(work.places):
             result = do()
+        if part == "publish":
+            work.end_cycle()
         progress.finish()
     except HandedBackError as error:
         progress.say(f"{part}: handed back, because {error}; it goes on with what it reached")
@@ -102,8 +116,6 @@ def _run(part: str, work: ProjectWork, job: Job | None, do: Callable[[], dict | 
         return _failed(part, work, job, line, error)
     finally:
         Figures(work.jobs.connection, work.settings.queue_name).images(counters.take_images())
-    if part == "publish":
-        work.end_cycle()
     return result
 
 
@@ -113,7 +125,7 @@ def _again(part: str, work: ProjectWork, job: Job | None, error: Exception) -> R
     if job is None or tries > len(PAUSES):
         _failed(part, work, job, f"{error} (given up after {tries} tries)", error)
     assert job is not None
-    pause = PAUSES[tries - 1]
+    pause = max(PAUSES[tries - 1], error.seconds if isinstance(error, NotYetError) else 0)
     job.meta |= {"tries": tries, "pause": pause}
     work.progress.fail(f"{error} (trying again in {_time(pause)}, {len(PAUSES) - tries} tries left)")
     return Retry(max=FOREVER, interval=pause)

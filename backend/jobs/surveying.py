@@ -9,7 +9,7 @@ from backend.jobs.running import runs
 from backend.label_studio.client import Task
 from backend.label_studio.lead_times import efforts
 from backend.project.connect import unshown_labels
-from backend.project.cycle import CycleFolder, Survey
+from backend.project.cycle import CycleFolder, Survey, ranking_of
 from backend.project.serving import first_version
 from backend.project.work import ProjectWork
 from backend.queue.graph import Graph
@@ -32,7 +32,7 @@ def survey(work: ProjectWork, cycle: str | None = None, served: str | None = Non
     """
     if cycle is None:
         work.jobs.note_begin(work.project, "rank")
-    folder = work.folder(cycle or f"rank-{work.head}")
+    folder = work.folder(cycle or ranking_of(work.head))
     try:
         noted = folder.survey()
     except (FileNotFoundError, DamagedError):

@@ -18,7 +18,7 @@ from backend.jobs.running import JobError, runs
 from backend.label_studio.client import Task
 from backend.label_studio.lead_times import efforts
 from backend.project.connect import unused_weights
-from backend.project.cycle import LABELED
+from backend.project.cycle import FOLDERS, LABELED, labeled_of
 from backend.project.left_out import FILE as LEFT_OUT
 from backend.project.review import cycles, reviews
 from backend.project.serving import detector_of, first_version
@@ -47,8 +47,16 @@ def train(work: ProjectWork) -> dict:
     """
     work.jobs.note_begin(work.project, "train")
     work.jobs.note_attempt(work.project, work.annotations)
+    fetched = work.files.local / work.folder(labeled_of(work.head)).path
+    try:
+        return _train(work, fetched)
+    finally:
+        remove(fetched)  # the images are in the cycle's folder now, or in the cache
+
+
+def _train(work: ProjectWork, fetched: Path) -> dict:
     labeled = work.labeled_tasks()
-    dataset, left_out = work.dataset(labeled, work.files.local / f"{work.project}/labeled")
+    dataset, left_out = work.dataset(labeled, fetched)
     remark = left_out.remark
     if remark:
         work.progress.say(remark)
@@ -71,6 +79,7 @@ def train(work: ProjectWork) -> dict:
     live = work.published.current()
     key = f"{key_of(dataset, fit)} {serving.name} {live.model_version if live else ''}"
     cycle = work.folder(f"train-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
+    work.job.meta[FOLDERS] = [cycle.name, cycle.start.name]
     folder = cycle.pull()
     dataset = _moved(dataset, folder / "images")
     claim(folder, dataset, fit)

@@ -3,6 +3,7 @@
 MODEL_DIR/<project>/cycle.json    the cycle that was begun and has not ended (`backend.queue.enqueue`)
 MODEL_DIR/<project>/cycles/<name>/
     labeled.json, images/   what is learned from, COCO
+    ../labeled-<head>/      where the images are fetched to, until they are in images/
     ../<name>-start/start.pt   where hindsight starts (`agent.inner_loop.hindsight`)
     learned.json            what the training gave (`agent.learning`)
     plan.json, results/ ... the variants (`agent.inner_loop.plan`)
@@ -28,7 +29,18 @@ from model.damage import SIGNS, reading
 from model.data.dataset import Dataset
 
 LABELED = "labeled.json"
+FOLDERS = "folders"  # of a training's meta: the names of those that are its cycle's
 ANEW = "`mgral rank {0}`, or `mgral train {0}`, makes it anew"
+
+
+def labeled_of(head: str) -> str:
+    """The folder into which a training fetches its images."""
+    return f"labeled-{head}"
+
+
+def ranking_of(head: str) -> str:
+    """The folder of a cycle that begins with a survey."""
+    return f"rank-{head}"
 
 
 @dataclass(frozen=True)

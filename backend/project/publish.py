@@ -113,6 +113,7 @@ class Publisher:
         Returns the seconds after which to call it again, 0.0 when all is done: deleting is slow, and Label Studio goes
         on after a proxy has given up waiting for it. What Label Studio shows is never deleted.
         """
+        self.store.prune(keep_versions)
         wait = 0.0
         try:
             shown = self.studio.project(self.project)["model_version"]
@@ -126,7 +127,6 @@ class Publisher:
         except StudioAway as error:
             say(f"cleaning up goes on later: {error}")
             wait = self.settle
-        self.store.prune(keep_versions)
         return wait
 
     def show(self, version: Version, annotations: int, jobs: Jobs) -> str:

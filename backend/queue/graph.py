@@ -51,10 +51,14 @@ class Graph:
         """The graph that a job belongs to."""
         return cls(job.connection, job.meta.get("head", job.id))
 
-    def note(self, job: Job) -> None:
-        """Remember a job as one of the cycle. Raises CycleCancelledError."""
+    def check(self) -> None:
+        """Raise CycleCancelledError where the cycle was cancelled."""
         if self.connection.exists(f"{self.key}:{CANCELLED}"):
             raise CycleCancelledError(f"the cycle {self.head} was cancelled")
+
+    def note(self, job: Job) -> None:
+        """Remember a job as one of the cycle. Raises CycleCancelledError."""
+        self.check()
         with self.connection.pipeline() as pipeline:
             pipeline.rpush(self.key, job.id)
             pipeline.expire(self.key, KEEP_SECONDS)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from rq import Retry
 from rq.job import Job
 
 from backend.jobs import running
 from backend.jobs.running import PAUSES
+from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
-from backend.queue.progress import describe
+from backend.queue.graph import Graph
+from backend.queue.progress import Progress, describe
 from backend.queue.worker import worker
 from backend.settings import Settings
+from model.artefacts import ArtefactsAway
 
 
 @pytest.fixture
@@ -72,3 +76,26 @@ def test_what_a_failed_cycle_began_is_not_begun_again(settings: Settings, jobs: 
     settings.label_studio_api_key = ""
     work(jobs)
     assert not settings.artefacts.exists("1/cycle.json")
+
+
+def test_a_job_that_slipped_into_a_cancelled_cycle_does_nothing(jobs: Jobs) -> None:
+    job, _ = jobs.enqueue("rank", 1)
+    Graph.of(job).close()  # while another job was adding this one
+    worker(jobs).work(burst=True)
+    assert describe(job)["error"] == f"the cycle {job.id} was cancelled"
+
+
+def test_a_bucket_that_is_away_when_all_is_live_fails_nothing(
+    settings: Settings, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, _ = jobs.enqueue("rank", 1)
+    job = jobs.add(head.id, "publish", 1, "c")
+    work = ProjectWork(1, settings, jobs, Progress(job, running.STAGES["publish"]))
+
+    def away(project: int) -> None:
+        raise ArtefactsAway(f"{project}/cycle.json")
+
+    monkeypatch.setattr(jobs, "note_end", away)
+    assert isinstance(running._run("publish", work, job, dict), Retry)
+    monkeypatch.undo()
+    assert running._run("publish", work, job, dict) == {}
