@@ -19,6 +19,7 @@ from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
 from backend.queue.figures import Figures
 from backend.queue.graph import MAY_FAIL, CycleCancelledError, Graph
+from backend.queue.job import check_names
 from backend.queue.progress import HandedBackError, LostError, Progress
 from backend.settings import get_settings
 from model import disk
@@ -78,8 +79,11 @@ def runs(part: str) -> Callable[[Part[P]], Function[P]]:
     ) -> Function[P]:
         @wraps(do)
         def job(project: int, /, *args: P.args, **kwargs: P.kwargs) -> dict | Retry:
+            current = get_current_job()
+            head = current.meta.get("head", current.id) if current is not None else None
+            check_names(project, (*args, *kwargs.values()), head)
             settings = get_settings()
-            jobs, current = Jobs(settings), get_current_job()
+            jobs = Jobs(settings)
             work = ProjectWork(project, settings, jobs, Progress(current, STAGES[part]))
             return _run(part, work, current, lambda: do(work, *args, **kwargs))
 

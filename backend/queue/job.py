@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rq import Queue, Retry
@@ -14,6 +15,7 @@ from rq.utils import import_attribute
 PARTS = ("train", "survey", "scan", "hindsight", "plan", "variant", "rank", "publish", "clean_up")
 """The jobs of a cycle, in the order in which they come; "hindsight" may come earlier, "plan" needs it"""
 LOOK_SECONDS = 20  # that looking for abandoned jobs may take
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 FUNCTIONS = frozenset(f"backend.jobs.{name}" for name in (*PARTS, "predict", "reconcile"))
 
 
@@ -23,7 +25,7 @@ def part_of(job: Job) -> str:
 
 
 class ForbiddenJobError(ValueError):
-    """A job that names a function which is not in FUNCTIONS; one line."""
+    """A job that names a function which is not in FUNCTIONS, or what is none of a project's; one line."""
 
 
 class Json(JSONSerializer):
@@ -67,6 +69,23 @@ class MgralQueue(Queue):
         """Whether the caller may look for abandoned jobs. RQ's lock lasts 15 minutes: a worker that is killed while it
         looks would leave every killed worker's job where it is for so long."""
         return bool(self.connection.set(self.registry_cleaning_key, 1, nx=True, ex=LOOK_SECONDS))
+
+
+def check_names(project: object, arguments: Iterable[object], head: object) -> None:
+    """Raise ForbiddenJobError unless a project is a number, and what else a job names is numbers and names of folders:
+    all of it becomes part of paths.
+
+    Args:
+        head: id of the first job of the cycle.
+    """
+    if type(project) is not int or project <= 0:
+        raise ForbiddenJobError("a job whose project is no number: who wrote it to Redis?")
+    for value in (*arguments, head):
+        numbers = type(value) is int and value >= 0
+        if not (value is None or numbers or (isinstance(value, str) and FOLDER.fullmatch(value))):
+            raise ForbiddenJobError(
+                f"a job of project {project} that names {str(value)[:60]!r}: who wrote it to Redis?"
+            )
 
 
 def _plain(value: Any) -> Any:

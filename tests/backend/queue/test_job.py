@@ -14,8 +14,9 @@ from rq import Callback, Queue
 from rq.job import Job, JobStatus
 from rq.webhook import Webhook
 
+import backend.jobs
 from backend.queue.enqueue import Jobs
-from backend.queue.job import Json, MgralJob
+from backend.queue.job import ForbiddenJobError, Json, MgralJob
 from backend.queue.progress import describe
 from backend.queue.worker import worker
 from backend.settings import Settings
@@ -88,6 +89,41 @@ def test_callbacks_and_webhooks_of_a_foreign_job_are_not_called(jobs: Jobs) -> N
     assert read.success_callback is None
     assert read.stopped_callback is None
     assert read.webhooks == []
+
+
+@pytest.mark.parametrize(
+    ("part", "arguments"),
+    [
+        ("scan", (1, "../../../../escaped", 1)),
+        ("scan", (1, "rank-1", "../../../../../escaped")),
+        ("scan", ("../escaped", "rank-1", 1)),
+        ("survey", (1, "/escaped")),
+        ("survey", (1, "a/../../../escaped")),
+        ("survey", (1, "rank-1", "../escaped")),
+        ("survey", (1, "..")),
+        ("publish", (1, ["escaped"])),
+        ("predict", (True,)),
+        ("predict", (-1,)),
+        ("predict", ("1",)),
+        ("variant", (1, "rank-1", -1)),
+        ("variant", (1, "rank-1", {"a": 1})),
+        ("variant", (1, "x\n", 1)),
+    ],
+    ids=str,
+)
+def test_what_a_job_names_is_no_path(part: str, arguments: tuple[Any, ...]) -> None:
+    with pytest.raises(ForbiddenJobError, match="who wrote it to Redis") as refused:
+        getattr(backend.jobs, part)(*arguments)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_job_of_a_cycle_elsewhere_writes_nothing(jobs: Jobs, settings: Settings) -> None:
+    job = jobs.queue.enqueue("backend.jobs.survey", args=(1,), meta={"kind": "rank", "head": "../../../../escaped"})
+    work(jobs)
+    result = job.latest_result()
+    assert result is not None
+    assert "who wrote it to Redis" in str(result.exc_string)
+    assert not any("escaped" in path.name for path in settings.artefacts.local.parents[0].rglob("*"))
 
 
 def test_jobs_are_json_in_redis(jobs: Jobs) -> None:
