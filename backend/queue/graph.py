@@ -19,6 +19,7 @@ from rq.job import Job, JobStatus
 from rq.utils import as_text
 
 from backend.queue.job import PARTS, Json, MgralJob, part_of
+from backend.redaction import redact
 
 ACTIVE = {
     JobStatus.CREATED,
@@ -111,10 +112,21 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         "share": round(share, 4),
         "stages": dict(stages),
         "log": [text for _, text in sorted(lines)],
-        "error": next((job.meta["error"] for job in reversed(jobs) if _matters(job) and job.meta.get("error")), None),
+        "error": next((error for job in reversed(jobs) if _matters(job) and (error := error_of(job))), None),
         "result": result,
         **_stage(part, now, by_part[part]),
     }
+
+
+def error_of(job: Job) -> str | None:
+    """The line that says why a job failed, or is tried again; where its process ended without one, what RQ says."""
+    if error := job.meta.get("error"):
+        return error
+    result = job.latest_result() if job.get_status(refresh=False) == JobStatus.FAILED else None
+    said = str(result.exc_string or "").strip() if result is not None else ""
+    if not said:
+        return None
+    return redact(f"{said.splitlines()[-1]} (if its process was killed, it takes more memory than there is)")
 
 
 def _status(by_part: dict[str, list[Job]]) -> str:

@@ -15,7 +15,7 @@ from rq.utils import as_text
 from rq.utils import now as utc_now
 
 from backend.queue import interruption
-from backend.queue.graph import ACTIVE, Graph, summary
+from backend.queue.graph import ACTIVE, Graph, error_of, summary
 from backend.queue.job import part_of
 from backend.redaction import redact
 from model.progress import Interrupted
@@ -147,7 +147,7 @@ def describe(job: Job) -> dict[str, Any]:
         "figures": meta.get("figures", {}),
         "stages": meta.get("stages", {}),
         "log": [text for _, text in meta.get("log", [])],
-        "error": meta.get("error"),
+        "error": error_of(job) if meta else None,
         "worker": job.worker_name,
         "asked": _time(job.created_at),
         "ended": _time(job.ended_at),

@@ -41,8 +41,13 @@ def recover(jobs: Jobs, project: int) -> list[str]:
 
 
 def _begin_again(jobs: Jobs, project: int) -> Job | None:
-    """Enqueue the cycle that had begun, where Redis does not know of it."""
+    """Enqueue the cycle that had begun, where Redis does not know of it.
+
+    Where Redis knows that it ended, which a job that was killed could not note, it is noted: Redis will forget it too.
+    """
     if any(jobs.last(kind, project) is not None for kind in HEADS):
+        if jobs.settings.artefacts.exists(f"{project}/{BEGUN}") and jobs.head(project) is None:
+            jobs.note_end(project)
         return None
     try:
         kind = json.loads(jobs.settings.artefacts.read(f"{project}/{BEGUN}"))["kind"]

@@ -10,7 +10,7 @@ from rq.job import Job, JobStatus
 from rq.utils import now
 
 from backend import cli
-from backend.queue.enqueue import WAITING, Jobs
+from backend.queue.enqueue import DEATHS, WAITING, Jobs
 from backend.queue.graph import CycleCancelledError
 from backend.queue.job import Json, MgralJob
 from backend.queue.progress import LostError, Progress, describe
@@ -135,6 +135,33 @@ def test_a_job_that_was_lost_on_its_way_to_a_worker_is_found(jobs: Jobs) -> None
     (line,) = recover(jobs, 1)
     assert head.id in line
     assert jobs.slow.job_ids == [head.id]
+
+
+def test_a_job_whose_workers_all_died_says_so_and_leaves_nothing_to_begin_again(jobs: Jobs) -> None:
+    job, _ = jobs.enqueue("train", 1)
+    jobs.note_begin(1, "train")
+    for _ in range(DEATHS + 1):
+        jobs.slow.pop_job_id()
+        begin(job)
+        jobs.connection.zadd(jobs.slow.started_job_registry.key, {f"{job.id}:x": 1})
+        jobs.slow.started_job_registry.cleanup()
+    seen = describe(job)
+    assert seen["status"] == "failed"
+    assert "AbandonedJobError" in seen["error"]
+    assert "memory" in seen["error"]
+    recover(jobs, 1)
+    job.delete()  # after KEEP_SECONDS
+    assert recover(jobs, 1) == []
+    assert jobs.head(1) is None
+
+
+def test_a_cycle_that_runs_or_waits_is_begun_again_where_redis_forgets_it(jobs: Jobs) -> None:
+    job, _ = jobs.enqueue("train", 1)
+    jobs.note_begin(1, "train")
+    assert recover(jobs, 1) == []
+    job.delete()
+    (line,) = recover(jobs, 1)
+    assert "train is asked for again" in line
 
 
 def test_a_clock_that_was_ahead_puts_nothing_off(jobs: Jobs) -> None:
