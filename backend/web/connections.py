@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 from waitress.utilities import BadRequest, Error
 
@@ -63,6 +63,23 @@ class Parser(HTTPRequestParser):
         """`address`: whose request it is."""
         super().__init__(adj)
         self.address = address
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Read a head; what a proxy before us may read otherwise is refused (RFC 9112): it would take a part of one
+        request for another. Raises ParsingError."""
+        super().parse_header(header_plus)
+        lines = [line.partition(b":") for line in header_plus.split(b"\r\n")[1:]]
+        named = [(name.lower(), value.strip()) for name, _, value in lines]
+        names = [name for name, _ in named]
+        lengths = [value.lower() for name, value in named if name in (b"transfer-encoding", b"content-length")]
+        if self.version not in ("1.0", "1.1"):
+            raise ParsingError("HTTP/1.0 and HTTP/1.1 are spoken here")
+        if any(name.startswith((b" ", b"\t")) for name in names):
+            raise ParsingError("a header goes over two lines")
+        if names.count(b"host") > 1 or (self.version == "1.1" and b"host" not in names):
+            raise ParsingError("one Host header is needed")
+        if b"transfer-encoding" in names and (lengths != [b"chunked"] or self.version == "1.0"):
+            raise ParsingError("the length of the body is said in more than one way")
 
     def received(self, data: bytes) -> int:
         """How many of the bytes belong to this request."""

@@ -150,6 +150,39 @@ def test_what_is_no_http_is_refused_in_one_line(stack: LocalStack, sent: bytes) 
     assert "waitress" not in str(said).lower()
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /setup HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked",
+        b"POST /setup HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 0",
+        b"POST /setup HTTP/1.1\r\nHost: x\r\nTransfer-Encoding:\r\n chunked",
+        b"POST /setup HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, chunked",
+        b"POST /setup HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        b"POST /setup HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked",
+        b"GET /versions HTTP/1.1\r\nHost: x\r\nX: a\r\n\tContent-Length: 5",
+        b"GET /versions HTTP/1.1\r\nHost: localhost\r\nHost: evil.example",
+        b"GET /versions HTTP/1.1",
+        b"GET /versions HTTP/9.9\r\nHost: x",
+        b"GET /versions",
+    ],
+    ids=repr,
+)
+def test_what_a_proxy_may_read_otherwise_is_refused_with_all_that_follows(stack: LocalStack, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", stack.backend_port), timeout=20) as asking:
+        asking.sendall(head + b"\r\n\r\n0\r\n\r\nGET /versions HTTP/1.1\r\nHost: x\r\n\r\n")
+        asking.shutdown(socket.SHUT_WR)
+        reply = b""
+        while more := asking.recv(65536):
+            reply += more
+    assert reply.split()[1] == b"400"
+    assert b"versions" not in reply
+    assert reply.count(b'{"') == 1
+
+
+def test_http_1_0_needs_no_host(stack: LocalStack) -> None:
+    assert raw(stack, b"GET /health HTTP/1.0\r\n\r\n") == (200, {"status": "UP", "model_class": "MgralBackend"})
+
+
 def test_a_body_without_a_length_is_none(stack: LocalStack) -> None:
     head = b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
     assert raw(stack, head)[0] == 400
