@@ -56,6 +56,9 @@ def _reconcile(settings: Settings, jobs: Jobs, studio: Studio, project: int) -> 
     figures = Figures(jobs.connection, settings.queue_name)
     figures.see(project, info["task_number"], info["num_tasks_with_annotations"], shown=mended is None)
     count, config = info["total_annotations_number"], LabelConfig.parse(info["label_config"])
+    base = _base(settings, jobs, project)
+    if count < base:
+        jobs.note_fewer(project, base, count)
     if due(settings, jobs, project, count):
         jobs.enqueue("train", project)
         said.append(f"{count} annotations: training")
@@ -72,5 +75,10 @@ def due(settings: Settings, jobs: Jobs, project: int, annotations: int) -> bool:
     every = settings.start_training_each_n_updates
     if not every:
         return False
+    return annotations - jobs.fewest(project, _base(settings, jobs, project)) >= every
+
+
+def _base(settings: Settings, jobs: Jobs, project: int) -> int:
+    """How many annotations the last training saw, or what is live."""
     live = published_of(settings, project).current()
-    return annotations - max(jobs.attempted(project), live.annotations if live else 0) >= every
+    return max(jobs.attempted(project), live.annotations if live else 0)

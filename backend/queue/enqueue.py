@@ -254,11 +254,21 @@ class Jobs:
     def note_attempt(self, project: int, annotations: int) -> None:
         """Remember how many annotations a training saw, so that a failing one is not started again by each new one."""
         self.connection.set(self._key("attempted", project), annotations)
+        self.connection.delete(self._key("fewer", project))
 
     def attempted(self, project: int) -> int:
         """How many annotations the last training saw."""
         value = self.connection.get(self._key("attempted", project))
         return int(value) if isinstance(value, bytes) else 0
+
+    def note_fewer(self, project: int, base: int, annotations: int) -> None:
+        """Remember that of `base` annotations so few are left: new ones count from there."""
+        self.connection.set(self._key("fewer", project), f"{base} {min(annotations, self.fewest(project, base))}")
+
+    def fewest(self, project: int, base: int) -> int:
+        """How many of `base` annotations were left at least; `base` where none were deleted."""
+        known, _, fewest = as_text(self.connection.get(self._key("fewer", project)) or b"").partition(" ")
+        return int(fewest) if known == str(base) else base
 
     def exclusive(self, project: int) -> redis.lock.Lock:
         """Held while what is live changes: by a publication, or by a promotion by hand."""
