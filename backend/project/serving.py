@@ -138,14 +138,20 @@ def _opened(weights: str) -> tuple[Detector, str]:
 def _starting_weights(settings: Settings, config: LabelConfig) -> str:
     """What the config or the settings name. Raises WeightsError where the config may not, or names no file."""
     if config.model_path:
-        root = settings.model_root.resolve()
-        path = (root / config.model_path).resolve()
+        root, named = settings.model_root.resolve(), f"model_path {config.model_path[:100]!r}"
         if not settings.allow_custom_model_path:
-            raise WeightsError(
-                f"model_path {config.model_path!r}: not allowed here; set ALLOW_CUSTOM_MODEL_PATH=true or remove it"
-            )
-        if not path.is_relative_to(root) or not path.is_file():
-            raise WeightsError(f"model_path {config.model_path!r}: no such file below MODEL_ROOT ({root})")
+            raise WeightsError(f"{named}: not allowed here; set ALLOW_CUSTOM_MODEL_PATH=true or remove it")
+        try:
+            path = (root / config.model_path).resolve()
+            found = path.is_relative_to(root) and path.is_file()
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ):  # too long, no text of the file system's, links in a circle
+            found = False
+        if not found:
+            raise WeightsError(f"{named}: no such file below MODEL_ROOT ({root})")
         return str(path)
     return settings.weights
 

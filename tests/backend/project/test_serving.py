@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from backend.project.published import Publication
 from backend.project.serving import first_version, published_of, serving_of, store_of, untrained_of
 from backend.settings import Settings
 from model.damage import DamagedError
+from model.detectors.base import WeightsError
 from model.detectors.open import open_detector
 from model.versions import Version, VersionStore
 from tests.backend.web.requests import CONFIG
@@ -86,3 +89,22 @@ def test_weights_in_a_directory_are_found(settings: Settings, tmp_path: Path) ->
     open_detector("starter").save(file)
     settings.weights = str(file)
     assert first(settings).note.startswith("starts from mine.pt")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a" * 5000, "a/" * 5000, "loop/a.pt", "fifo.pt", "../outside.pt", "out.pt", "a\0.pt", "\ud800.pt", "/dev/zero"],
+)
+def test_what_a_config_names_is_a_file_below_model_root_or_told_in_one_line(
+    settings: Settings, tmp_path: Path, path: str
+) -> None:
+    settings.model_root = tmp_path / "root"
+    settings.model_root.mkdir()
+    (settings.model_root / "loop").symlink_to("loop")
+    (settings.model_root / "out.pt").symlink_to(tmp_path / "outside.pt")
+    (tmp_path / "outside.pt").write_bytes(b"not ours")
+    os.mkfifo(settings.model_root / "fifo.pt")
+    config = replace(LabelConfig.parse(CONFIG), model_path=path)
+    with pytest.raises(WeightsError, match="no such file below MODEL_ROOT") as refused:
+        first_version(store_of(settings, 7), settings, config, published_of(settings, 7))
+    assert len(str(refused.value)) < 400
