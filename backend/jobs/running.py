@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
-import redis
 from rq import Retry, get_current_job
 from rq.job import Job
 
@@ -20,7 +19,7 @@ from backend.queue.enqueue import Jobs
 from backend.queue.figures import Figures
 from backend.queue.graph import MAY_FAIL, CycleCancelledError, Graph
 from backend.queue.job import check_names
-from backend.queue.progress import HandedBackError, LostError, Progress
+from backend.queue.progress import UNABLE, HandedBackError, LostError, Progress
 from backend.settings import get_settings
 from model import disk
 from model.artefacts import ArtefactsAway
@@ -64,7 +63,7 @@ class NotYetError(RuntimeError):
         self.seconds = round(seconds)
 
 
-TRANSIENT = (NotYetError, StudioAway, ArtefactsAway, redis.ConnectionError, redis.TimeoutError)
+TRANSIENT = (NotYetError, StudioAway, ArtefactsAway, *UNABLE)
 
 
 def runs(part: str) -> Callable[[Part[P]], Function[P]]:

@@ -23,6 +23,8 @@ from model.progress import Interrupted
 log = logging.getLogger(__name__)
 
 LINES = 200  # that are kept with a job
+UNABLE = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError)
+"""What a Redis says that is away, or takes no writes for a while: it is full, a replica, or cannot save."""
 
 
 class HandedBackError(Interrupted):
@@ -84,7 +86,7 @@ class Progress:
             return
         try:
             status, worker = self.job.connection.hmget(self.job.key, "status", "worker_name")
-        except (redis.ConnectionError, redis.TimeoutError) as error:
+        except UNABLE as error:
             log.warning("job %s goes on, though Redis is away: %s", self.job.id, error)
             return
         if status != b"started" or worker != self.job.worker_name.encode():
@@ -116,7 +118,7 @@ class Progress:
 
     def _save(self) -> None:
         assert self.job is not None
-        with suppress(redis.ConnectionError, redis.TimeoutError):
+        with suppress(*UNABLE):
             if self.job.connection.exists(self.job.key):  # or a lost job would come back by half
                 self.job.save_meta()
 

@@ -99,3 +99,19 @@ def test_a_bucket_that_is_away_when_all_is_live_fails_nothing(
     assert isinstance(running._run("publish", work, job, dict), Retry)
     monkeypatch.undo()
     assert running._run("publish", work, job, dict) == {}
+
+
+def test_a_redis_that_takes_no_writes_is_waited_for(settings: Settings, jobs: Jobs) -> None:
+    job, _ = jobs.enqueue("rank", 1)
+    work = ProjectWork(1, settings, jobs, Progress(job, running.STAGES["survey"]))
+
+    def full() -> dict:
+        jobs.connection.config_set("maxmemory", 1)
+        try:
+            jobs.add(job.id, "rank", 1, "c")
+        finally:
+            jobs.connection.config_set("maxmemory", 0)
+        return {}
+
+    assert isinstance(running._run("survey", work, job, full), Retry)
+    assert "trying again" in describe(job)["error"]

@@ -308,6 +308,20 @@ def test_work_on_a_job_that_redis_gave_to_somebody_else_ends(jobs: Jobs) -> None
     assert not jobs.connection.exists(job.key)
 
 
+def test_work_goes_on_while_redis_takes_no_writes(jobs: Jobs) -> None:
+    job, _ = jobs.enqueue("predict", 1)
+    begin(job)
+    progress = Progress(job, {"scan": 1})
+    jobs.connection.config_set("maxmemory", 1)  # it is full, and may not evict anything
+    try:
+        progress("scan", 0, 1)
+        progress.say("an image was left out")
+    finally:
+        jobs.connection.config_set("maxmemory", 0)
+    progress("scan", 1, 1)
+    assert describe(job)["log"] == ["an image was left out"]
+
+
 def test_a_worker_killed_while_it_looks_for_abandoned_jobs_keeps_others_from_it_for_seconds(jobs: Jobs) -> None:
     assert jobs.slow.acquire_maintenance_lock()
     assert not jobs.slow.acquire_maintenance_lock()
