@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile, ZipFile
 
 from model.detectors.base import WeightsError
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNPACKED, SPARE = 4, 10_000_000  # times a file's size, and bytes; torch stores what it writes as it is
 STARTER = Path(__file__).parents[1] / "weights" / "starter.pt"
 
 
@@ -40,6 +42,7 @@ def open_detector(weights: str | Path, *, device: str | None = None) -> NetworkD
             weights,
         )
         path = STARTER
+    _check(path)
     if read(path) is not None:
         return TorchvisionDetector.load(path, device=device)
     from model.detectors.yolo import YoloDetector  # not needed by the torchvision family
@@ -65,3 +68,16 @@ def file_of(weights: str | Path) -> Path | None:
         f"weights {name!r}: no such file, and not the name of a published checkpoint; give the path of a "
         ".pt file, a name such as 'yolo11n.pt', 'torchvision:retinanet', or 'starter'"
     )
+
+
+def _check(path: Path) -> None:
+    """Raise WeightsError where reading a file would not end, or would take much more memory than it has bytes."""
+    if not path.is_file():
+        raise WeightsError(f"weights {str(path)!r} cannot be opened: it is no file; give the path of a .pt file")
+    try:
+        with ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (BadZipFile, OSError, ValueError, NotImplementedError):  # whoever reads it says what it is
+        return
+    if unpacked > UNPACKED * path.stat().st_size + SPARE:
+        raise WeightsError(f"weights {str(path)!r}: it unpacks to {unpacked / 1e6:.0f} MB, which no file of torch does")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
@@ -46,6 +48,22 @@ def test_a_truncated_file_is_refused(small: YoloDetector, tmp_path: Path) -> Non
     (tmp_path / "cut.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:100_000])
     with pytest.raises(WeightsError, match=r"cut\.pt"):
         open_detector(tmp_path / "cut.pt")
+
+
+@pytest.mark.parametrize("entry", ["archive/data.pkl", "archive/data/0"])
+def test_a_file_that_unpacks_to_much_more_than_it_is_is_not_unpacked(entry: str, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "bomb.pt", "w", ZIP_DEFLATED) as archive:
+        archive.writestr(entry, bytes(200_000_000))
+        archive.writestr("archive/version", "3\n")
+    with pytest.raises(WeightsError, match="unpacks to 200 MB"):
+        open_detector(tmp_path / "bomb.pt")
+
+
+def test_what_can_be_opened_but_not_read_to_an_end_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.pt")
+    for path in (tmp_path / "fifo.pt", Path("/dev/zero")):
+        with pytest.raises(WeightsError, match="it is no file"):
+            open_detector(path)
 
 
 @pytest.mark.parametrize("name", ["o'brien/best.pt", "yolov5s.pt", " best .pt", "größe #1.pt"])
