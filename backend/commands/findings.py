@@ -8,7 +8,7 @@ from typing import NamedTuple
 import redis
 
 from backend.label_studio.client import StudioError
-from backend.redaction import redact
+from backend.redaction import CONTROL, redact
 from model.detectors.base import WeightsError
 from model.versions import VersionError
 
@@ -26,8 +26,13 @@ class SickError(RuntimeError):
 
 
 def find(what: str, check: Callable[[], str]) -> Finding:
-    """What a check says, which returns what it saw, or raises what is not well; without passwords."""
+    """What a check says, which returns what it saw, or raises what is not well; without passwords, and without what a
+    terminal obeys: titles and labels are other people's."""
     try:
-        return Finding(what, True, redact(check()))
+        return Finding(what, True, _fit(check()))
     except (StudioError, WeightsError, VersionError, redis.RedisError, OSError, ValueError, SickError) as error:
-        return Finding(what, False, redact(str(error)))
+        return Finding(what, False, _fit(str(error)))
+
+
+def _fit(said: str) -> str:
+    return "\n".join(CONTROL.sub(" ", line) for line in redact(said).split("\n"))

@@ -203,6 +203,18 @@ def test_the_doctor_shows_no_password() -> None:
     assert "t0p-secret" not in finding.said
 
 
+def test_the_doctor_says_nothing_to_the_terminal_itself() -> None:
+    assert (
+        find("project 7", lambda: "'Cars\x1b[2J\r\x9b0m' is connected\nas ever").said
+        == "'Cars [2J  0m' is connected\nas ever"
+    )
+
+    def sick() -> str:
+        raise ValueError("no \x1b]0;title\x07")
+
+    assert find("project 7", sick).said == "no  ]0;title "
+
+
 def test_what_jobs_say_to_people_is_redacted(settings: Settings) -> None:
     job, _ = Jobs(settings).enqueue("rank", 1)
     progress = Progress(job, {"rank": 1.0})
