@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import isclose
 
 from agent.strategies import Ranking
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 LABELED = 1.0  # score of a task that is labeled already: last in the order
 TRIES = 3  # of an import that Label Studio did not answer in time
+LOOK_SECONDS = 1.0  # between two looks whether the worker is told to stop
 DELETE_SECONDS = 0.03  # a prediction, in Label Studio
 
 
@@ -76,7 +78,7 @@ class Publisher:
             except StudioAway as error:
                 problem = str(error)
                 say(f"waiting until Label Studio has stored what it was sent: {problem}")
-                self._settled(name)
+                self._settled(name, partial(report, total=len(predictions)))
                 continue
             if deleted:
                 say(f"{len(deleted)} tasks were deleted meanwhile and are left out")
@@ -164,12 +166,15 @@ class Publisher:
             report(number, len(wrong))
         return held
 
-    def _settled(self, name: str) -> None:
-        """Return once the number of predictions under `name` stands still."""
+    def _settled(self, name: str, report: Callable[[int], None]) -> None:
+        """Return once the number of predictions under `name` stands still; it is reported, which may end the wait."""
         seen = -1
         while (count := self._count(name)) != seen:
             seen = count
-            time.sleep(self.settle)
+            end = time.monotonic() + self.settle
+            while (left := end - time.monotonic()) > 0:
+                report(count)
+                time.sleep(min(left, LOOK_SECONDS))
 
     def _delete(self, name: str, say: Callable[[str], None]) -> float:
         """Delete the predictions under `name`; returns the seconds that Label Studio may still need, 0.0 when done."""
