@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from model.artefact_errors import ArtefactsAway, ArtefactsError
-from model.atomic import TEMPORARY, remove, sync, write_file
+from model.atomic import TEMPORARY, contents, remove, sync, write_file
 from model.remote import Remote
 
 __all__ = ["POINTERS", "Artefacts", "ArtefactsAway", "ArtefactsError"]
@@ -155,7 +155,7 @@ class Artefacts:
         Raises FileNotFoundError where there is none.
         """
         if not self.copied or not _is_pointer(name):
-            return self.pull(name).read_bytes()
+            return contents(self.pull(name))
         data = self._keep("read", name, self._remote.read)
         if data is None:
             raise FileNotFoundError(f"{self.url}/{name} is not there")

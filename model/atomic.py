@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -29,6 +30,14 @@ def write_file(path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def contents(path: Path) -> bytes:
+    """What is in a file. Raises FileNotFoundError, and IsADirectoryError where no file lies at `path`: of a pipe one
+    would wait for the end."""
+    if path.exists() and not path.is_file():
+        raise IsADirectoryError(errno.EISDIR, "it is no file", str(path))
+    return path.read_bytes()
 
 
 def sync(path: Path) -> None:

@@ -13,7 +13,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from model.atomic import remove
+from model.atomic import contents, remove
 from model.damage import SIGNS, DamagedError, reading
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Version:
         What is in the weights is not looked at: see `check`.
         """
         with reading(directory / META, REMEDY):
-            entries = {"digest": "", "thresholds": {}} | json.loads((directory / META).read_bytes())
+            entries = {"digest": "", "thresholds": {}} | json.loads(contents(directory / META))
             fields = [f for f in dataclasses.fields(cls) if f.name not in (*OF_DIRECTORY, "names")]
             version = cls(
                 name=directory.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,21 @@ def test_when_the_disk_is_full_the_store_stays_as_it_was(store: VersionStore, de
     assert contents(store.root) == before
     assert store.serving() == a
     assert add(store, detector).number == 3
+
+
+@pytest.mark.parametrize("name", ["version.json", "weights.pt"])
+def test_a_pipe_in_the_place_of_a_file_is_damage_and_waited_for_by_nobody(
+    name: str, store: VersionStore, detector: YoloDetector
+) -> None:
+    before, after = add(store, detector), add(store, detector)
+    for version in (before, after):
+        store.promote(version.name)
+    (after.path / name).unlink()
+    os.mkfifo(after.path / name)
+    assert store.serving() == before
+    (line,) = store.damages()
+    assert name in line
+    (store.root / "serving.json").unlink()
+    os.mkfifo(store.root / "serving.json")
+    assert store.serving() is None
+    assert store.lost()
