@@ -201,7 +201,7 @@ def test_the_description_of_the_api_is_drawn_without_another_server(admin: Admin
     asked: list[str] = []
     admin.page.on("request", lambda request: asked.append(request.url))
     for theme in ("light", "dark"):
-        admin.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        admin.page.emulate_media(color_scheme=theme)
         admin.page.goto(f"{admin.url}/api/docs")
         expect(admin.page.get_by_text("/api/projects/{project}/promote")).to_be_visible()
         assert {name for name, _ in serious(admin.page)} <= {"nested-interactive"}  # Swagger UI's own links in buttons
