@@ -117,9 +117,7 @@ def _side_by_side(by_seed: dict[int, list[Run]], workers: int, watch: GridWatch,
     manager.start(end_with_parent, (os.getpid(),))
     with manager:
         events = manager.Queue()
-        executor = ProcessPoolExecutor(
-            workers, context, _begin, (events, os.getpid(), max(1, (os.cpu_count() or 1) // workers))
-        )
+        executor = ProcessPoolExecutor(workers, context, _begin, (events, os.getpid(), threads_of(workers)))
         starts = {executor.submit(_start, runs[0]): runs for runs in by_seed.values()}
         going: dict[Future[None], Run] = {}
         try:
@@ -137,6 +135,12 @@ def _side_by_side(by_seed: dict[int, list[Run]], workers: int, watch: GridWatch,
             _tell(events, watch)
         finally:
             executor.shutdown(cancel_futures=True)  # after Ctrl-C nothing that waits is begun
+
+
+def threads_of(workers: int) -> int:
+    """Threads of each of so many processes: what OMP_NUM_THREADS says, else each one's share of the cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2" tells it for loops in loops
+    return max(1, int(told) if told.isdigit() else (os.cpu_count() or 1) // workers)
 
 
 def _line(run: Run, error: BaseException) -> str:

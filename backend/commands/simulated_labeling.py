@@ -106,7 +106,7 @@ def compare(
     finally:
         for process in ("work", "serve"):
             stack.stop(process)
-    # as many threads as the worker has: another number adds up in another order
+    # two processes, so that each has as many threads as the worker: another number adds up in another order
     simulate(tasks, evaluation, config, folder, 2, watch)
     cycles = []
     for cycle, (batch, score) in enumerate(product):

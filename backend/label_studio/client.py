@@ -221,8 +221,12 @@ class Studio:
             yield _task(row)
 
     def annotated(self, project: int) -> Iterator[Task]:
-        """Tasks that hold an annotation, with all of them (`include` would leave only their ids)."""
-        for row in self._pages(project, _rule("total_annotations", "greater", 0), fields="all"):
+        """Tasks that hold an annotation, with all of them (`include` would leave only their ids).
+
+        Found by the annotations themselves: the count that Label Studio keeps at a task, `total_annotations`, misses
+        those that were submitted while predictions of the task were imported.
+        """
+        for row in self._pages(project, _rule("annotations_ids", "greater", 0), fields="all"):
             yield _task(row)
 
     def without_prediction(self, project: int, model_version: str) -> Iterator[Task]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -58,6 +60,22 @@ def test_nothing_is_read_twice_or_missed_while_people_annotate(
     proxy.next(1, "GET", LISTING, Before(lambda: made.annotator.label(tasks[0])))
     found = [task.id for task in through.annotated(made.id)]
     assert found == tasks[2:9]
+
+
+def test_annotations_that_label_studio_forgot_to_count_are_found(
+    made: Project, stack: LocalStack, through: Studio
+) -> None:
+    """An import of predictions writes the counts of its tasks as they were when it began: an annotation that was
+    submitted meanwhile is stored, but its task says 0 from then on. Tasks with several annotations come once."""
+    tasks = sorted(made.annotator.by_task)
+    for task in [*tasks[:6], *tasks[:6], tasks[0]]:
+        made.annotator.label(task)
+    database = stack.directory / "label-studio" / "label_studio.sqlite3"
+    with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
+        connection.execute("UPDATE task SET total_annotations = 0 WHERE id = ?", (tasks[1],))
+    listed = list(through.annotated(made.id))
+    assert [task.id for task in listed] == tasks[:6]
+    assert [len(task.annotations) for task in listed] == [3, 2, 2, 2, 2, 2]
 
 
 def test_a_list_that_never_comes_ends_in_one_line(made: Project, proxy: FaultyProxy, through: Studio) -> None:
