@@ -65,13 +65,18 @@ class Laboratory:
 @lru_cache
 def laboratory(name: str, out: Path) -> Laboratory:
     """Open a set, or make it; features are cached in `out`."""
-    folder = directory_of(name, out)
+    return furnished(directory_of(name, out), out / f"{name}.npz")
+
+
+def furnished(folder: Path, features: Path) -> Laboratory:
+    """A laboratory for a labeled directory; its features are cached in a file."""
     data = open_directory(folder)
     pool, evaluation = data.pool_and_evaluation()
     body = json.loads((folder / "annotations.json").read_text())
     groups = {image["id"]: image["group"] for image in body["images"] if "group" in image}
-    features = Features.of(Dataset(pool.images + evaluation.images, data.names), out / f"{name}.npz")
-    return Laboratory(pool, evaluation, features, groups)
+    return Laboratory(
+        pool, evaluation, Features.of(Dataset(pool.images + evaluation.images, data.names), features), groups
+    )
 
 
 def run(name: str, strategy: str, seed: int, out: Path) -> dict[str, Any]:
@@ -93,15 +98,15 @@ def run(name: str, strategy: str, seed: int, out: Path) -> dict[str, Any]:
         boxes.append(data.boxes)
         if cycle == CYCLES:
             break
-        pool = _pool(lab, head, labeled, holdout)
+        pool = seen(lab, head, labeled, holdout)
         if COUNTS in strategy:
             pool = replace(pool, labeled_expected=_counts(lab, pool.labeled_ids))
-        ranking = _strategy(strategy, cycle).rank(pool, batch, np.random.default_rng([seed, cycle]))
+        ranking = strategy_of(strategy, cycle).rank(pool, batch, np.random.default_rng([seed, cycle]))
         chosen = [int(image) for image in ranking.order[:batch]]
-        seen = {lab.groups.get(image) for image in labeled}
+        scenes = {lab.groups.get(image) for image in labeled}
         for image in chosen:
-            copies += lab.groups.get(image) in seen if lab.groups else 0
-            seen.add(lab.groups.get(image))
+            copies += lab.groups.get(image) in scenes if lab.groups else 0
+            scenes.add(lab.groups.get(image))
         labeled = sorted(labeled + chosen)
     empty = sum(not len(by_id[image].class_ids) for image in labeled)
     body = {"map": maps, "boxes": boxes, "copies": copies, "empty": empty, "seconds": time.monotonic() - began}
@@ -110,7 +115,7 @@ def run(name: str, strategy: str, seed: int, out: Path) -> dict[str, Any]:
     return body
 
 
-def _pool(lab: Laboratory, head: Head, labeled: Sequence[int], holdout: Dataset) -> Pool:
+def seen(lab: Laboratory, head: Head, labeled: Sequence[int], holdout: Dataset) -> Pool:
     """The unlabeled images as the model of a cycle sees them."""
     ap = np.full(len(lab.pool.names), -1.0)
     if holdout.boxes:
@@ -139,7 +144,7 @@ def _counts(lab: Laboratory, ids: np.ndarray | None) -> np.ndarray:
     )
 
 
-def _strategy(name: str, cycle: int) -> strategies.Strategy:
+def strategy_of(name: str, cycle: int) -> strategies.Strategy:
     costs = LabelingCosts() if MINUTES in name else None
     name = name.replace(COUNTS, "").replace(MINUTES, "")
     if name == "mgral":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import redis
 from rq import Worker
@@ -20,6 +22,7 @@ from backend.settings import Settings
 from model.detectors.open import file_of, open_detector
 
 LOW_DISK_GB = 5.0
+KEEPS_ALL = "noeviction"  # Redis's own default; servers that are meant as caches have others
 
 
 def examine(settings: Settings, project: int | None = None) -> Iterator[Finding]:
@@ -64,13 +67,26 @@ def _token(settings: Settings) -> str:
 
 
 def _redis(settings: Settings) -> str:
+    connection = connect(settings)
     try:
-        connect(settings).ping()
+        connection.ping()
+        with suppress(redis.ResponseError):  # a Redis of others' may keep it to itself
+            _keeps_all(connection.info("memory"))
     except redis.RedisError as error:
         raise SickError(
             f"{settings.redis_url} does not answer ({error}): start Redis (`docker compose up redis`), or set REDIS_URL"
         ) from error
     return f"{settings.redis_url} answers"
+
+
+def _keeps_all(memory: dict[str, Any]) -> None:
+    """Raises SickError where Redis, once it is full, would throw away jobs and locks without a word."""
+    policy = memory.get("maxmemory_policy", KEEPS_ALL)
+    if memory.get("maxmemory") and policy != KEEPS_ALL:
+        raise SickError(
+            f"when it is full it throws away what it holds, jobs and locks too (maxmemory-policy {policy}): start it "
+            f"with `--maxmemory-policy {KEEPS_ALL}`"
+        )
 
 
 def _worker(settings: Settings) -> str:

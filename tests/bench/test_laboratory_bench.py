@@ -27,9 +27,9 @@ def test_areas_by_images_boxes_and_minutes() -> None:
 
 
 def test_behind_a_name_stands_what_is_counted() -> None:
-    strategy = laboratory._strategy("mgral-greedy+counts+minutes", 0)
+    strategy = laboratory.strategy_of("mgral-greedy+counts+minutes", 0)
     assert isinstance(strategy, Mgral)
     assert (strategy.config.costs, strategy.config.chooser) == (LabelingCosts(), "greedy")
-    assert laboratory._strategy("entropy+counts", 0).name == "entropy"
+    assert laboratory.strategy_of("entropy+counts", 0).name == "entropy"
     with pytest.raises(ValueError, match=r"entropy\+minutes: only mgral's strategies choose by minutes"):
-        laboratory._strategy("entropy+minutes", 0)
+        laboratory.strategy_of("entropy+minutes", 0)
