@@ -221,12 +221,9 @@ class Studio:
             yield _task(row)
 
     def annotated(self, project: int) -> Iterator[Task]:
-        """Tasks that hold an annotation, with all of them (`include` would leave only their ids).
-
-        Found by the annotations themselves: the count that Label Studio keeps at a task, `total_annotations`, misses
-        those that were submitted while predictions of the task were imported.
-        """
-        for row in self._pages(project, _rule("annotations_ids", "greater", 0), fields="all"):
+        """Tasks that hold an annotation, with all of them (`include` would leave only their ids). Not by the count that
+        a task has, `total_annotations`: it misses what is submitted while the task's predictions are imported."""
+        for row in self._pages(project, rule("annotations_ids", "greater", 0), fields="all"):
             yield _task(row)
 
     def without_prediction(self, project: int, model_version: str) -> Iterator[Task]:
@@ -240,8 +237,8 @@ class Studio:
 
     def predictions(self, project: int, model_version: str) -> Iterator[Stored]:
         """The predictions of a model version, by their tasks' rising id; a task may hold two by mistake."""
-        rule = _rule("predictions_model_versions", "contains", [model_version])
-        for row in self._pages(project, rule, fields="all", include="id,predictions"):
+        bearing = rule("predictions_model_versions", "contains", [model_version])
+        for row in self._pages(project, bearing, fields="all", include="id,predictions"):
             for held in row["predictions"]:
                 if held["model_version"] == model_version:  # the rule finds longer names too
                     score = -1.0 if held["score"] is None else held["score"]  # it is none of ours then
@@ -259,7 +256,7 @@ class Studio:
         """
         last, missed = 0, 0
         while True:
-            answer = self._page(project, [*rules, _rule("id", "greater", last)], PAGE, **params)
+            answer = self._page(project, [*rules, rule("id", "greater", last)], PAGE, **params)
             before = last
             for row in answer["tasks"]:
                 number = _id(row)
@@ -394,10 +391,10 @@ def _batches(items: Iterable[dict]) -> Iterator[list[dict]]:
 
 
 def _unpredicted(model_version: str) -> dict[str, Any]:
-    return _rule("predictions_model_versions", "not_contains", [model_version])
+    return rule("predictions_model_versions", "not_contains", [model_version])
 
 
-def _rule(column: str, operator: str, value: float | list[str]) -> dict[str, Any]:
+def rule(column: str, operator: str, value: float | list[str] | list[int]) -> dict[str, Any]:
     """A filter of the Data Manager. Of a text where it expects a list it would take every letter for a value."""
     kind = "List" if isinstance(value, list) else "Number"
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}

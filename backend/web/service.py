@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -14,7 +14,9 @@ from flask import current_app
 
 from agent.holdout import Compared
 from backend.at_once import AtOnce, BusyError
+from backend.label_studio.client import Studio, StudioError
 from backend.plugin import ANSWER_SECONDS, NOT_READY, version_of
+from backend.project.review.labeled import labeled_among
 from backend.queue.enqueue import Jobs, connect
 from backend.settings import Settings
 from backend.web.about import Abouts
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 EXTENSION = "mgral"
 READERS, READ_SECONDS = 4, 1.0  # of what is live, which may lie in a bucket; Label Studio waits 3 s for /setup
 CHOOSERS, CHOOSE_SECONDS = 2, 30.0  # of the version that serves, for which Label Studio is asked
+ASKERS, ASK_SECONDS = 2, 0.5  # of what a page shows beside what is known here
+SILENT_SECONDS = 30.0  # after Label Studio did not answer in time, in which no page waits for it
 REST_SECONDS = 1.0  # after Redis hung, in which it is not asked: each question costs its time limit
 FULL = {"Retry-After": "60"}
 
@@ -45,8 +49,22 @@ class Service:
         self.reading = AtOnce(READERS)
         self.ended: dict[str, Any] = {}
         self.choosing = AtOnce(CHOOSERS)
+        self.asking = AtOnce(ASKERS)
+        self.silent_until = 0.0
         self.comparisons: Comparisons[Compared | None] = Comparisons()
         self.shown: dict[int, str] = {}
+
+    def labeled_among(self, project: int, tasks: Sequence[int]) -> Set[int] | None:
+        """Which of a page's tasks hold an annotation now; None where Label Studio does not say so in time."""
+        if not tasks or time.monotonic() < self.silent_until:
+            return None if tasks else set()
+        try:
+            studio = Studio.shared(self.settings)
+            return self.asking.run(ASK_SECONDS, partial(labeled_among, studio, project, tasks))
+        except (BusyError, StudioError, OSError, ValueError, TypeError, KeyError) as error:
+            log.info("project %d: which tasks are labeled is not shown: %s", project, error or "it takes too long")
+            self.silent_until = time.monotonic() + SILENT_SECONDS
+            return None
 
     def version(self, project: int) -> str | None:
         """The model version that the project's predictions bear; the last that was read where a bucket or a network

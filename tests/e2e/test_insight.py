@@ -68,3 +68,18 @@ def test_label_all_tasks_gives_the_first_of_the_order(stack: LocalStack, project
     page.goto(f"{stack.label_studio_url}/projects/{project.id}/data")
     page.get_by_role("button", name="Label All Tasks").click(timeout=60_000)
     page.wait_for_function(f"window.Htx?.task?.id == {first}", timeout=60_000)
+
+
+def test_a_task_that_is_labeled_since_is_marked(stack: LocalStack, project: Project, page: Page) -> None:
+    """The order is that of the last ranking; what of it is done by now is seen on its page."""
+    first, second, *_ = project.order()
+    project.annotator.label(first)
+    page.goto(f"{stack.backend_url}/ui/projects/{project.id}/order")
+    cards = page.locator(".gallery > li")
+    expect(cards.filter(has_text=f"Task {first}").first).to_contain_text("labeled", timeout=30_000)
+    marked = page.locator(".gallery > li .state.good")
+    expect(marked).to_have_count(1)
+    page.goto(f"{stack.backend_url}/ui/projects/{project.id}/order/{first}")
+    expect(page.get_by_text("since the order was made")).to_be_visible()
+    page.goto(f"{stack.backend_url}/ui/projects/{project.id}/order/{second}")
+    expect(page.get_by_text("since the order was made")).to_have_count(0)

@@ -11,6 +11,7 @@ import pytest
 from backend.commands.local import LocalStack
 from backend.label_studio import client
 from backend.label_studio.client import Studio, StudioAway
+from backend.project.review.labeled import labeled_among
 from tests.e2e.conftest import Project
 from tests.faults import Answer, Before, FaultyProxy, Replace
 
@@ -73,6 +74,7 @@ def test_annotations_that_label_studio_forgot_to_count_are_found(
     database = stack.directory / "label-studio" / "label_studio.sqlite3"
     with closing(sqlite3.connect(database, timeout=30)) as connection, connection:
         connection.execute("UPDATE task SET total_annotations = 0 WHERE id = ?", (tasks[1],))
+    assert labeled_among(through, made.id, tasks[:2] + tasks[-2:]) == set(tasks[:2])
     listed = list(through.annotated(made.id))
     assert [task.id for task in listed] == tasks[:6]
     assert [len(task.annotations) for task in listed] == [3, 2, 2, 2, 2, 2]

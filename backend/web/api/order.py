@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +66,9 @@ class RankedTask(BaseModel):
     task: int
     place: int | None = Field(description="from 1 on; null of a task that is labeled, or came after the ranking")
     in_batch: bool = Field(description="whether it is of the next batch")
+    labeled: bool | None = Field(
+        description="whether it was labeled since; null where Label Studio does not say so now"
+    )
     score: float | None = Field(description="the strategy's own scale; null where it is not kept")
     reason: str
     url: str = Field(description="the task in Label Studio")
@@ -148,6 +151,8 @@ def order_of(project: int, offset: int, limit: int) -> LiveOrder | None:
     with order.reading():
         record, live = order.record, order.live
         copies = record.get("copies")
+        placed = order.tasks(offset, offset + limit)
+        labeled = service().labeled_among(project, [one.task for one in placed])
         return LiveOrder(
             model_version=live.model_version,
             version=live.version,
@@ -163,7 +168,7 @@ def order_of(project: int, offset: int, limit: int) -> LiveOrder | None:
             listed=len(record["order"]),
             gains=gains_of(record),
             copies=Copies(**copies) if copies else None,
-            tasks=[_ranked(project, order, one) for one in order.tasks(offset, offset + limit)],
+            tasks=[_ranked(project, order, one, labeled) for one in placed],
         )
 
 
@@ -173,7 +178,7 @@ def task_of(project: int, task: int) -> RankedTask:
     if order is not None:
         with order.reading():
             if (found := order.find(task)) is not None:
-                return _ranked(project, order, found)
+                return _ranked(project, order, found, service().labeled_among(project, [task]))
     raise Fault(404, f"task {task} is not in the order of project {project}: is it of this project, and predicted?")
 
 
@@ -204,13 +209,14 @@ def _order(project: int) -> orders.Order | None:
     return orders.order_of(store_of(settings, project), published_of(settings, project))
 
 
-def _ranked(project: int, order: orders.Order, one: orders.Placed) -> RankedTask:
+def _ranked(project: int, order: orders.Order, one: orders.Placed, labeled: Set[int] | None) -> RankedTask:
     facts = one.facts
     size = one.regions[0] if one.regions else {}
     return RankedTask(
         task=one.task,
         place=one.place,
         in_batch=one.place is not None and one.place <= order.budget,
+        labeled=None if labeled is None else one.task in labeled,
         score=one.score,
         reason=one.reason,
         url=task_url(project, one.task),
