@@ -13,6 +13,7 @@ import redis
 from pydantic import ValidationError
 
 from backend import logs
+from backend.commands.plain import plain
 from backend.commands.research import fidelity, simulate
 from backend.label_studio.client import StudioError
 from backend.label_studio.labels import LabelConfigError
@@ -39,7 +40,7 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except FAULTS as error:
-            raise click.ClickException(redact(str(error))) from error
+            raise click.ClickException(plain(redact(str(error)))) from error
         except redis.RedisError as error:
             raise click.ClickException(
                 redact(f"Redis does not answer ({error}): start it, or set REDIS_URL")
@@ -115,9 +116,9 @@ def connect(project: int, backend_url: str | None) -> None:
     if changed:
         _note(settings, project, "connect", changed="; ".join(changed))
     for line in changed or [f"project {project} is connected already: nothing to change"]:
-        click.echo(line)
+        _say(line)
     for line in connecting.warnings(studio.project(project)):
-        click.echo(f"note: {line}")
+        _say(f"note: {line}")
 
 
 @main.command()
@@ -184,11 +185,11 @@ def rank(project: int, show: bool, top: int) -> None:
     if live is None:
         raise click.ClickException(f"project {project} has no ranking yet: run `mgral connect {project}`")
     record = json.loads(store_of(settings, project).read(live.version, "ranking.json"))
-    click.echo(f"{record['model_version']}, by {record['strategy']}: {len(record['order'])} tasks")
+    _say(f"{record['model_version']}, by {record['strategy']}: {len(record['order'])} tasks")
     if record.get("remark"):
-        click.echo(f"note: {record['remark']}")
+        _say(f"note: {record['remark']}")
     for place, (task, reason) in enumerate(zip(record["order"][:top], record["reasons"], strict=False), 1):
-        click.echo(f"{place:3d}. task {task}: {reason}")
+        _say(f"{place:3d}. task {task}: {reason}")
 
 
 @main.command()
@@ -210,12 +211,12 @@ def versions(project: int, promote: str | None, roll_back: bool) -> None:
     if promote or roll_back:
         chosen, line = choose(settings, Jobs(settings), project, promote)
         _note(settings, project, "promote" if promote else "roll back", version=chosen.name)
-        click.echo(line)
+        _say(line)
     serving = store.serving()
     for version in store.list():
         mark = "*" if serving and version.name == serving.name else " "
         score = f"mAP {version.metrics['map']:.3f}" if version.metrics else "mAP    ?"
-        click.echo(f"{mark} {version.name}  {score}  {version.images:5d} images  {version.note}")
+        _say(f"{mark} {version.name}  {score}  {version.images:5d} images  {version.note}")
     if serving is None:
         click.echo(f"project {project} has no version yet: run `mgral connect {project}`")
 
@@ -234,7 +235,7 @@ def doctor(project: int | None) -> None:
 
     sick = 0
     for finding in examine(_start(), project):
-        click.echo(f"{'ok  ' if finding.well else 'FAIL'}  {finding.what}: {finding.said}")
+        _say(f"{'ok  ' if finding.well else 'FAIL'}  {finding.what}: {finding.said}")
         sick += not finding.well
     if sick:
         raise click.ClickException(f"{sick} checks failed")
@@ -291,6 +292,11 @@ def _note(settings: Settings, project: int, what: What, **details: str | float |
     record(settings, project, what, of_command(), **details)
 
 
+def _say(line: str) -> None:
+    """A line that tells what others wrote: names, notes, reasons."""
+    click.echo(plain(line))
+
+
 def _follow(job: Any, no_watch: bool) -> None:
     from backend.commands.watch import watch
 
@@ -298,7 +304,7 @@ def _follow(job: Any, no_watch: bool) -> None:
     if not no_watch:
         error = watch(job)
         if error:
-            raise click.ClickException(error)
+            raise click.ClickException(plain(error))
 
 
 if __name__ == "__main__":

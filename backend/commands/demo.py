@@ -161,7 +161,9 @@ def _report(
     console.print(f"the models: {installation.backend_url}/ui", highlight=False)
     console.print(f"login {installation.username}   password {installation.password}", markup=False, highlight=False)
     shown = f"{after:.3f}" if after is not None else "unknown (no holdout)"
-    console.print(f"mAP on the holdout: {before:.3f} before, {shown} after   ({newest.note})", highlight=False)
+    console.print(
+        f"mAP on the holdout: {before:.3f} before, {shown} after   ({newest.note})", markup=False, highlight=False
+    )
     console.print(f"next to label, by {record['strategy']}: {record.get('why', '')}", markup=False, highlight=False)
     for place, (task, reason) in enumerate(zip(record["order"][:5], record["reasons"], strict=False), 1):
         console.print(f"  {place}. task {task}: {reason}", markup=False, highlight=False)

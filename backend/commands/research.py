@@ -12,6 +12,7 @@ import click
 from agent.costs import SECONDS_A_BOX, SECONDS_AN_IMAGE, LabelingCosts
 from agent.simulation.ablations import ABLATIONS
 from agent.simulation.protocols import PROTOCOLS, Base
+from backend.commands.plain import plain
 from model.data.dataset import Dataset
 
 DIRECTORY = "COCO, YOLO or Pascal VOC as a directory, as tools export it."
@@ -29,9 +30,9 @@ def _opened(data: str) -> Dataset:
     from model.data.directories import open_directory
 
     dataset = open_directory(data)
-    click.echo(f"{data}: {dataset}", err=True)
+    click.echo(plain(f"{data}: {dataset}"), err=True)
     for note in dataset.notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(plain(f"note: {note}"), err=True)
     return dataset
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from rq import Queue
 from rq.job import Job
 
+from backend.commands.plain import plain
 from backend.queue.enqueue import Jobs
 from backend.queue.job import Json, MgralJob
 from backend.queue.progress import describe
@@ -24,28 +26,28 @@ ENDED = {"finished", "failed", "stopped", "canceled", "gone"}
 def watch(job: Job, console: Console | None = None) -> str | None:
     """Show a job until it ends; returns None when it finished, else the line that says why not."""
     console = console or Console()
-    plain = not console.is_terminal
+    piped = not console.is_terminal
     said, stage, task = 0, "", None
     columns = (
-        TextColumn("{task.description:28}"),
+        TextColumn("{task.description:28}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[figures]}", markup=False),
     )
     now: dict[str, Any] = {}
-    with Progress(*columns, console=console, disable=plain) as bars:
+    with Progress(*columns, console=console, disable=piped) as bars:
         for now in follow(job):
             for line in now["log"][said:]:
-                console.print(line, highlight=False)
+                console.print(plain(line), markup=False, highlight=False)
             said = len(now["log"])
             if now["stage"] not in (stage, "done"):
                 stage = now["stage"]
                 if task is not None:
                     bars.update(task, completed=bars.tasks[task].total)
                 task = bars.add_task(stage, total=None, figures="")
-                if plain:
-                    console.print(f"{stage} ...", highlight=False)
+                if piped:
+                    console.print(f"{stage} ...", markup=False, highlight=False)
             if task is not None and now["total"]:
                 figures = "  ".join(f"{name} {value:.3f}" for name, value in now["figures"].items())
                 bars.update(task, completed=now["done"], total=now["total"], figures=figures)
@@ -98,7 +100,8 @@ def table(rows: Iterable[dict[str, Any]]) -> Table:
         left = "" if row["seconds_left"] is None else f"{row['seconds_left']} s"
         share = f"{row['share']:.0%}"
         worker = (row["worker"] or "")[:8]
-        out.add_row(str(row["project"]), kind, row["status"], row["stage"], share, left, worker, row["error"] or "")
+        error = Text(plain(row["error"] or ""))  # as a string, what stands in brackets would be markup
+        out.add_row(str(row["project"]), kind, row["status"], row["stage"], share, left, worker, error)
     return out
 
 
