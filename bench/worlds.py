@@ -1,6 +1,6 @@
 """What is a batch worth before any was measured? Numbers fitted to batches of many worlds, tried on other worlds.
 
-    python -m bench.worlds --out OUT [--worlds 12]       # about half an hour on two cores; the same command goes on
+    python -m bench.worlds --out OUT [--worlds 12]       # a quarter of an hour on two cores; the same command goes on
 
 A world is a pool as it comes (`bench.wild_pool`) of one of SOURCES, with shares of near-copies and of empty images and
 a tail of classes that are its own. In each, from each of STARTS labels, batches that differ in kind are labeled with
@@ -57,8 +57,8 @@ STARTS, BATCH = (24, 96), 24  # labels
 KINDS = ("random", "mgral-greedy", "mgral-greedy-no-newness", "weakness", "two_stage", "entropy", "kmeanspp")
 EACH = 3  # batches of a kind, each of a random half of the pool
 GAMMAS = (0.4, 0.8, 1.2)
-SHARES = (0.0, 0.1, 0.3, 0.6)
-REACHES = (None, 0.1, 0.25, 0.4, 0.6)
+SHARES = (0.0, 0.1, 0.3, 0.6, 0.8, 1.0)
+REACHES = (None, 0.1, 0.25, 0.4, 0.6, 0.8, 1.0)
 
 Prior = tuple[float, float, float | None]
 OURS: Prior = (class_curves.GAMMA, table.SHARE_OF_SPREAD, newness.REACH)
