@@ -8,10 +8,10 @@ COCO whose features are cached, and that each training learns a 1x1 head anew, i
 whole trainings then have to confirm it. It cannot say what a learning body makes of the labels.
 
 A strategy of mgral's with `+minutes` behind its name chooses by gain a second of labeling, `+counts` tells it the true
-boxes of labeled images. A run's JSON is written when it is over; the same command goes on. Areas are beside random's
-under the same seeds, with a 95 % bootstrap interval over seeds: by images, by boxes, and by minutes at the default
-costs of `agent.costs`. The last line is JSON. `copies` counts the chosen images whose scene was labeled
-before, where the set tells scenes (`bench.wild_pool`).
+boxes of labeled images; `+shrunk` and `+ridge` believe the expected boxes less (`bench.beliefs`). A run's JSON is
+written when it is over; the same command goes on. Areas are beside random's under the same seeds, with a 95 % bootstrap
+interval over seeds: by images, by boxes, and by minutes at the default costs of `agent.costs`. The last line is JSON.
+`copies` counts the chosen images whose scene was labeled before, where the set tells scenes (`bench.wild_pool`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from agent.match_table import MatchTable
 from agent.pool.descriptors import describe
 from agent.pool.pool import Pool
 from agent.strategies.mgral import Mgral, MgralConfig
+from bench.beliefs import second_look, shrunk
 from bench.curves import SETS, WILD, directory_of
 from bench.frozen import Features, Head
 from model.atomic import write_file
@@ -49,7 +50,7 @@ STRATEGIES = ("random", "mgral", "mgral-greedy", "weakness", "entropy", "two_sta
 SIZES = {name: (sizes.initial, sizes.batch) for name, sizes in (SETS | WILD).items()}
 CYCLES = 5
 DRAWS = 1000
-COUNTS, MINUTES = "+counts", "+minutes"  # behind a strategy's name
+COUNTS, MINUTES, SHRUNK, RIDGE = "+counts", "+minutes", "+shrunk", "+ridge"  # behind a strategy's name
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,12 @@ def run(name: str, strategy: str, seed: int, out: Path) -> dict[str, Any]:
         pool = seen(lab, head, labeled, holdout)
         if COUNTS in strategy:
             pool = replace(pool, labeled_expected=_counts(lab, pool.labeled_ids))
+        if RIDGE in strategy:
+            pool = second_look(pool, _counts(lab, pool.labeled_ids))
+        if SHRUNK in strategy:
+            told = [describe(found)[4 + len(pool.names) :] for found in head.predict(holdout)]
+            held = np.array([image.id for image in holdout.images], np.int64)
+            pool = shrunk(pool, np.reshape(told, (-1, len(pool.names))), _counts(lab, held))
         ranking = strategy_of(strategy, cycle).rank(pool, batch, np.random.default_rng([seed, cycle]))
         chosen = [int(image) for image in ranking.order[:batch]]
         scenes = {lab.groups.get(image) for image in labeled}
@@ -138,15 +145,14 @@ def seen(lab: Laboratory, head: Head, labeled: Sequence[int], holdout: Dataset) 
 def _counts(lab: Laboratory, ids: np.ndarray | None) -> np.ndarray:
     """(m, C) true boxes of labeled images, in the place of those that the detector expects."""
     assert ids is not None
-    images = lab.pool.subset(ids.tolist()).images
-    return np.stack([np.bincount(image.class_ids, minlength=len(lab.pool.names)) for image in images]).astype(
-        np.float32
-    )
+    images, classes = lab.pool.subset(ids.tolist()).images, len(lab.pool.names)
+    counts = [np.bincount(image.class_ids, minlength=classes) for image in images]
+    return np.reshape(counts, (-1, classes)).astype(np.float32)
 
 
 def strategy_of(name: str, cycle: int) -> strategies.Strategy:
     costs = LabelingCosts() if MINUTES in name else None
-    name = name.replace(COUNTS, "").replace(MINUTES, "")
+    name, *_ = name.partition("+")
     if name == "mgral":
         return Mgral((), cycle, MgralConfig(costs=costs))
     if name == "mgral-greedy":
