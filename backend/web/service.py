@@ -61,8 +61,11 @@ class Service:
         try:
             studio = Studio.shared(self.settings)
             return self.asking.run(ASK_SECONDS, partial(labeled_among, studio, project, tasks))
-        except (BusyError, StudioError, OSError, ValueError, TypeError, KeyError) as error:
-            log.info("project %d: which tasks are labeled is not shown: %s", project, error or "it takes too long")
+        except BusyError:  # others ask: that says nothing of Label Studio
+            return None
+        except (StudioError, OSError, ValueError, TypeError, KeyError) as error:
+            said = str(error) or "it takes too long"
+            log.info("project %d: which tasks are labeled is not shown: %s", project, said)
             self.silent_until = time.monotonic() + SILENT_SECONDS
             return None
 
@@ -72,7 +75,7 @@ class Service:
         try:
             version = self.reading.run(READ_SECONDS, partial(version_of, self.settings, project))
         except (BusyError, OSError, ValueError) as error:
-            log.error("project %d: what is live cannot be read now: %s", project, error or "it takes too long")
+            log.error("project %d: what is live cannot be read now: %s", project, str(error) or "it takes too long")
             return self.shown.get(project)
         if version != NOT_READY:
             self.shown[project] = version

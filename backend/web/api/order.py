@@ -67,7 +67,7 @@ class RankedTask(BaseModel):
     place: int | None = Field(description="from 1 on; null of a task that is labeled, or came after the ranking")
     in_batch: bool = Field(description="whether it is of the next batch")
     labeled: bool | None = Field(
-        description="whether it was labeled since; null where Label Studio does not say so now"
+        description="whether it holds an annotation; null where Label Studio does not say so now"
     )
     score: float | None = Field(description="the strategy's own scale; null where it is not kept")
     reason: str
