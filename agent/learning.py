@@ -67,8 +67,9 @@ class Learned:
 
     @property
     def error(self) -> float | None:
-        """Standard error of the gain; None without a holdout."""
-        return self.gain[1] if self.gain else None
+        """Standard error of the gain; None where the holdout is too small for the bootstrap to know it: on three images
+        a model that finds nothing before and after has a gain of 0 ± 0."""
+        return self.gain[1] if self.gain and self.metrics and enough(self.metrics) else None
 
 
 def learn(

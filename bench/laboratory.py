@@ -42,6 +42,7 @@ from agent.strategies.mgral import Mgral, MgralConfig
 from bench.beliefs import second_look, shrunk
 from bench.curves import SETS, WILD, directory_of
 from bench.frozen import Features, Head
+from bench.wild_pool import scenes_of
 from model.atomic import write_file
 from model.data.dataset import Dataset
 from model.data.directories import open_directory
@@ -73,11 +74,8 @@ def furnished(folder: Path, features: Path) -> Laboratory:
     """A laboratory for a labeled directory; its features are cached in a file."""
     data = open_directory(folder)
     pool, evaluation = data.pool_and_evaluation()
-    body = json.loads((folder / "annotations.json").read_text())
-    groups = {image["id"]: image["group"] for image in body["images"] if "group" in image}
-    return Laboratory(
-        pool, evaluation, Features.of(Dataset(pool.images + evaluation.images, data.names), features), groups
-    )
+    found = Features.of(Dataset(pool.images + evaluation.images, data.names), features)
+    return Laboratory(pool, evaluation, found, scenes_of(folder))
 
 
 def run(name: str, strategy: str, seed: int, out: Path) -> dict[str, Any]:

@@ -4,7 +4,9 @@
     python -m bench.oracle --out OUT --sets cards --seeds 0   # three minutes for each set, seed and oracle
 
 Same trainer, start and budget. "oracle-boxes" takes the images with most true boxes; "oracle-law" the batch that the
-law of `agent.gain.class_curves` finds best, image by image, given the true boxes. The last line is JSON.
+law of `agent.gain.class_curves` finds best, image by image, given the true boxes. On pools as they come
+(`bench.wild_pool`), instead of the first, "oracle-scenes": the same as the second, but only the first image of a scene
+counts, and who chooses knows every scene. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
@@ -20,19 +23,26 @@ import numpy as np
 from agent.gain.class_curves import curve, half_learned
 from agent.gain.model import GainModel
 from agent.policy.policy import greedy
+from agent.pool.newness import Newness
 from agent.simulation.report import collect, summarise
 from agent.simulation.run import CHOSEN, Run
-from bench.curves import markdown
+from bench.curves import directory_of, markdown
 from bench.kept_curves import Kept, class_ap, counts, learned
+from bench.wild_pool import scenes_of
 from model.atomic import write_file
+from model.data.dataset import LabeledImage
 from model.progress import Watch
 from model.versions import VersionStore
 
 ORACLES = ("oracle-boxes", "oracle-law")
+OF_SCENES = ("oracle-law", "oracle-scenes")  # where it is known which images are of one scene
 
 
+@dataclass(frozen=True)
 class OracleRun(Run):
-    """A run whose batches are chosen by the true boxes."""
+    """A run whose batches are chosen by the true boxes; `scenes` tells the one of an image, by its id."""
+
+    scenes: dict[int, int] = field(default_factory=dict)
 
     def _choose(self, cycle: int, store: VersionStore, watch: Watch) -> None:  # noqa: ARG002
         measured, version = self.measured(cycle), store.serving()
@@ -45,9 +55,17 @@ class OracleRun(Run):
             rows = np.argsort(-boxes.sum(axis=1), kind="stable")[: self.config.batch]
         else:
             law = Law(learned(self, measured["labeled"]), class_ap(version, self.pool.names))
-            rows = greedy(law, boxes, self.config.batch)
+            rows = greedy(law, boxes, self.config.batch, self._newness(known, left))
         body = {"ids": [left[row].id for row in rows], "chosen_by": self.strategy, "seconds": {}}
         write_file(self.folder / str(cycle) / CHOSEN, json.dumps(body).encode())
+
+    def _newness(self, known: set[int], left: Sequence[LabeledImage]) -> Newness | None:
+        """1 for an image of another scene than those labeled or chosen before, and 0 for one of the same."""
+        if self.strategy != "oracle-scenes":
+            return None
+        scene = np.array([self.scenes[image.id] for image in left])
+        seen = np.isin(scene, [self.scenes[image] for image in known])
+        return Newness(scene[:, None].astype(np.float32), (~seen).astype(np.float32), reach=0.0)
 
 
 class Law(GainModel):
@@ -76,7 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         missing = [run.folder for run in runs if run.measured(run.config.cycles) is None]
         if missing:
             raise SystemExit(f"{missing[0]} is not finished: run bench.curves --strategies random first")
-        oracles = [OracleRun(**vars(run) | {"strategy": one}) for run in runs for one in ORACLES]
+        scenes = scenes_of(directory_of(name, kept.out))
+        which = OF_SCENES if scenes else ORACLES
+        oracles = [OracleRun(**vars(run) | {"strategy": one}, scenes=scenes) for run in runs for one in which]
         for run in oracles:
             run.folder.mkdir(parents=True, exist_ok=True)
             print(f"{name}, {run.strategy}, seed {run.seed}", flush=True)

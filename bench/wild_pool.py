@@ -137,6 +137,12 @@ def write(pictures: Sequence[Picture], evaluation: Sequence[LabeledImage], names
     (out / "annotations.json").write_text(json.dumps(body))
 
 
+def scenes_of(folder: Path) -> dict[int, int]:
+    """The scene of each image of a pool as it comes, by its id; nothing of another directory."""
+    images = json.loads((folder / "annotations.json").read_text())["images"]
+    return {image["id"]: image["group"] for image in images if "group" in image}
+
+
 def write_wild(source: Path, out: Path, config: WildConfig | None = None, seed: int = 0) -> dict[str, int]:
     """A COCO directory `out` with a pool as it comes, made of the labeled directory `source`, and what it has."""
     data = open_directory(source)

@@ -28,7 +28,7 @@ from agent.pool.pool import Pool
 from agent.pool.store import Encoder, PoolStore, encoder_fingerprint
 from agent.simulation.config import SimulationConfig
 from agent.strategies.mgral import Mgral
-from agent.strategies.past import Past
+from agent.strategies.past import Past, evidence
 from model.atomic import TEMPORARY, remove, write_file
 from model.data.dataset import Dataset
 from model.detectors.base import Detector
@@ -193,9 +193,11 @@ class Run:
         past = []
         for before in range(cycle):
             chosen, measured = self.chosen(before), self.measured(before + 1)
-            gain, gains = (measured or {}).get("gain"), (chosen or {}).get("gains")
-            if chosen is not None and gain and gains and gain[1] > 0:
-                past.append(Past(chosen["chosen_by"], gain[0], gain[1], gains["random"][0]))
+            if not chosen or not measured or not chosen.get("gains"):
+                continue
+            held_out = len(self.pool.subset(measured["labeled"]).holdout()[1])
+            if told := evidence(chosen["chosen_by"], measured["gain"], held_out, chosen["gains"]["random"][0]):
+                past.append(told)
         return tuple(past)
 
     def _choose(self, cycle: int, store: VersionStore, watch: Watch) -> None:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.holdout import FEWEST_IMAGES
+
 WINDOW = 6  # trainings that count: a strategy that was refuted is tried again after so many
 FEWEST = 3
 SURE = 1.645  # standard errors: one-sided 95 %
@@ -29,6 +31,19 @@ class Past:
     gain: float
     error: float
     random: float
+
+
+def evidence(strategy: str, gain: tuple[float, float] | None, held_out: int, random: float | None) -> Past | None:
+    """What the training after a batch tells of it; None where that is not known: without an estimate to compare with,
+    or measured on so few images that the bootstrap cannot know the error.
+
+    >>> evidence("mgral", (0.02, 0.01), 40, 0.012)
+    Past(strategy='mgral', gain=0.02, error=0.01, random=0.012)
+    >>> evidence("mgral", (0.0, 0.0), 3, 0.012)
+    """
+    if gain is None or random is None or not gain[1] > 0 or held_out < FEWEST_IMAGES:  # nor nan
+        return None
+    return Past(strategy, *gain, random)
 
 
 def refuted(past: Sequence[Past], strategy: str) -> str:

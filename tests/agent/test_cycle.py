@@ -136,13 +136,15 @@ def test_learning_stores_a_version_with_what_it_saw(tmp_path: Path, scenes: Data
     assert {step for step, _, _ in seen} == {"train", "evaluate", "evaluate the serving model"}
 
 
-def test_thresholds_are_learned_where_enough_is_held_out(
+def test_thresholds_and_the_error_of_a_gain_are_learned_where_enough_is_held_out(
     tmp_path: Path, scenes: Dataset, detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, costs = start(tmp_path, detector), Costs(delete=1e-3, draw=1e3)
     folder, serving = folder_of(tmp_path), store.list()[0]
     few = learn(folder, store, serving, detector, scenes, QUICK.fit, watch([]), costs=costs)
     assert few.version.thresholds == dict.fromkeys(scenes.names, USUAL)
+    assert few.gain is not None
+    assert few.error is None  # and so batches are not measured, however narrow the bootstrap says its interval is
     monkeypatch.setattr(learning, "FEWEST_IMAGES", 1)
     monkeypatch.setattr(learning, "FEWEST_BOXES", 1)
     (folder / learning.KEPT).unlink()  # the training is scored again
@@ -150,6 +152,8 @@ def test_thresholds_are_learned_where_enough_is_held_out(
     _, holdout = scenes.holdout()
     assert learned.version.thresholds == learn_thresholds(holdout, detect(learned.detector, holdout), costs)
     assert store.get(learned.version.name).thresholds == learned.version.thresholds
+    assert learned.gain is not None
+    assert learned.error == learned.gain[1]
 
 
 def test_a_ruined_training_does_not_get_promoted(tmp_path: Path, scenes: Dataset) -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from agent.learning import Learned
-from agent.strategies.past import Past
+from agent.strategies.past import Past, evidence
 from backend.project.published import RANKING, Publication
 from model.artefacts import Artefacts
 from model.damage import DamagedError, reading, warn
@@ -168,14 +168,14 @@ def batch_of(store: VersionStore, live: Publication | None, labeled: Collection[
 
 def past_of(trained: Iterable[Trained]) -> tuple[Past, ...]:
     """What is evidence of whose batches bring what: trainings whose new labels are mostly those of one batch, which is
-    mostly labeled."""
+    mostly labeled, measured on as many images as a gain can be known on."""
     past = []
     for one in trained:
         batch = one.batch
-        if batch is None or batch.random is None or one.gain is None or not one.gain[1] > 0:  # nor nan
+        if batch is None or 2 * batch.labeled < batch.size or batch.others > batch.labeled:
             continue
-        if 2 * batch.labeled >= batch.size and batch.others <= batch.labeled:
-            past.append(Past(batch.strategy, *one.gain, batch.random))
+        if told := evidence(batch.strategy, one.gain, one.held_out, batch.random):
+            past.append(told)
     return tuple(past)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from agent.strategies.past import FEWEST, SURE, WINDOW, Past, refuted
+from agent.holdout import FEWEST_IMAGES
+from agent.strategies.past import FEWEST, SURE, WINDOW, Past, evidence, refuted
 
 
 def batches(count: int, gain: float, error: float = 0.01, strategy: str = "mgral", random: float = 0.01) -> list[Past]:
@@ -36,3 +37,14 @@ def test_the_sentence_has_the_figures() -> None:
     assert refuted(past, "mgral") == (
         "the last 3 batches of mgral brought -0.0200 mAP each, and random ones had been estimated at +0.0120"
     )
+
+
+def test_a_gain_on_few_images_is_no_evidence() -> None:
+    """On three images a model that finds nothing before and after has a gain of 0 with an error of 0."""
+    gain = (0.02, 0.01)
+    assert evidence("mgral", gain, FEWEST_IMAGES, 0.012) == Past("mgral", *gain, 0.012)
+    assert evidence("mgral", gain, FEWEST_IMAGES - 1, 0.012) is None
+    assert evidence("mgral", (0.0, 0.0), FEWEST_IMAGES, 0.012) is None
+    assert evidence("mgral", (0.02, math.nan), FEWEST_IMAGES, 0.012) is None
+    assert evidence("mgral", None, FEWEST_IMAGES, 0.012) is None
+    assert evidence("mgral", gain, FEWEST_IMAGES, None) is None

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from agent.holdout import FEWEST_IMAGES
 from agent.strategies.past import Past
 from backend.project.review.cycles import Batch, Trained, keep, past_of, trainings
 from model.artefacts import Artefacts
@@ -36,3 +37,4 @@ def test_only_a_batch_that_was_mostly_labeled_and_alone_is_evidence() -> None:
         assert past_of([replace(TRAINED, batch=batch)]) == ()
     for gain in (None, (0.01, 0.0), (0.01, math.nan)):  # nothing held out; one image held out; no box in resamples
         assert past_of([replace(TRAINED, gain=gain)]) == ()
+    assert past_of([replace(TRAINED, held_out=FEWEST_IMAGES - 1)]) == ()
