@@ -11,7 +11,8 @@ boxes were. The last line is JSON.
 Laws, of n boxes of a class: "all" log of the sum over classes; "rare" the error of each class falls as (n + 1)^-1/2, so
 that the rarest gain most; "odds" the mean AP of `agent.gain.class_curves`; "new .25" the same, where an image's boxes
 count by how new it is beside the others that are labeled (`agent.pool.newness`), with a reach of that share of the
-median distance. "gamma" is no correlation but that law's exponent: the slope of a class's AP over log(n + 1), both less
+median distance; "content" the boxes that an image counts for by its detector's doubt (`agent.gain.content`), as the
+product has it. "gamma" is no correlation but that law's exponent: the slope of a class's AP over log(n + 1), both less
 their means over strategies, in units of AP (1 - AP).
 """
 
@@ -20,14 +21,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch
 
 import numpy as np
 
 from agent.gain.class_curves import curve, half_learned
-from agent.pool.descriptors import describe
-from agent.pool.newness import newness
+from agent.gain.content import DOUBT, Content
+from agent.pool.descriptors import BOX_COLUMNS, describe, weigh
+from agent.pool.newness import REACH, newness
 from agent.pool.reduction import Reduction
 from agent.simulation.config import SimulationConfig
 from agent.simulation.run import Run
@@ -39,21 +42,37 @@ REACHES = (0.1, 0.25, 0.4, 0.6)
 FEWEST = 4  # strategies under a seed and cycle, to compare them
 
 
-def described(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the pool as the first detector sees it: (n, C) expected boxes, (n,) mean entropy, (n, n) distances."""
+@dataclass(frozen=True)
+class Seen:
+    """A pool as the first detector sees it: (n, C) expected boxes, (n, C) boxes that images count for by its doubt,
+    (n,) mean entropy, (n, n) distances."""
+
+    expected: np.ndarray
+    content: np.ndarray
+    entropy: np.ndarray
+    distances: np.ndarray
+
+
+def described(run: Run) -> Seen:
+    """The pool of a run."""
     version, _ = model_of(run, 0)
     found, encodings = zip(*open_detector(version.weights).scan([image.path for image in run.pool.images]), strict=True)
-    rows, classes = np.stack([describe(one) for one in found]), len(run.pool.names)
+    rows = np.stack([describe(one) for one in found])
+    columns, expected = weigh(rows, class_ap(version, run.pool.names))
+    u = columns[:, [BOX_COLUMNS.index(DOUBT)]]
+    usual = float(u.mean()) or 1.0
+    level = float(expected.sum() / max(np.log1p(u / usual).sum(), 1e-9))
+    content = Content(0, 0.0, 1.0, usual, level).counted(expected, u)
     x = np.stack(encodings).astype(np.float32)
     x = Reduction.fit(x, x[:0]).apply(x).astype(np.float64)
     squares = np.square(x).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * x @ x.T, 0.0))
-    return rows[:, 4 + classes :], rows[:, 1], distances
+    return Seen(expected, content, rows[:, 1], distances)
 
 
-def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, float]:
+def about(run: Run, cycle: int, known: Seen) -> dict[str, float]:
     """What the labeled images of a cycle are."""
-    expected, entropy, distances = known
+    expected, distances = known.expected, known.distances
     measured = run.measured(cycle)
     assert measured is not None
     row = {image.id: k for k, image in enumerate(run.pool.images)}
@@ -71,11 +90,15 @@ def about(run: Run, cycle: int, known: tuple[np.ndarray, np.ndarray, np.ndarray]
     places = np.array([row[k] for k in first] + added)
     between = distances[np.ix_(places, places)]
     nearest = np.array([between[k, :k].min() for k in range(len(first), len(places))])
+    usual = float(np.median(distances[np.triu_indices(len(distances), 1)]))
     for reach in REACHES:
-        new = newness(np.square(nearest), reach * float(np.median(distances[np.triu_indices(len(distances), 1)])))
+        new = newness(np.square(nearest), reach * usual)
         told[f"new {reach:g}, true"] = float(curve(seen + new @ true[added], half).sum())
+    new = newness(np.square(nearest), REACH * usual)
+    for kind, boxes in (("new, expected", expected), ("new, content", known.content)):
+        told[kind] = float(curve(seen + new @ boxes[added], half).sum())
     told["coverage"] = -float(distances[:, labeled].min(axis=1).mean())
-    told["entropy"] = float(entropy[added].mean())
+    told["entropy"] = float(known.entropy[added].mean())
     return told
 
 

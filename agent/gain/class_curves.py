@@ -2,8 +2,8 @@
 
 The odds of a class's AP grow as a power of its boxes: AP(n) = 1 / (1 + (h / (n + 1))^GAMMA), where h is the number of
 boxes at which AP is one half. So a box is worth nearly the same in every class until the class is half learned, and
-less and less from there on. This is what is known of a batch before any gain was measured, from its expected boxes
-alone.
+less and less from there on. This is what is known of a batch before any gain was measured, from the boxes that its
+images count for (`agent.gain.content`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent.gain.content import Content
 from agent.pool.phi import EXPECTED, Phi
 from model.data.dataset import HOLDOUT
 
@@ -38,6 +39,7 @@ class ClassCurves:
         labeled_boxes: (C,) boxes that were learned from already.
         usual: (C,) mean expected boxes of an image of the pool.
         half: (C,) boxes at which a class's AP is one half.
+        content: what an image counts for; None: for each of its expected boxes.
     """
 
     columns: np.ndarray
@@ -46,15 +48,25 @@ class ClassCurves:
     labeled_boxes: np.ndarray
     usual: np.ndarray
     half: np.ndarray
+    content: Content | None = None
 
     @classmethod
-    def of(cls, phi: Phi, expected: np.ndarray, labeled_boxes: np.ndarray, class_ap: np.ndarray) -> ClassCurves:
+    def of(
+        cls,
+        phi: Phi,
+        expected: np.ndarray,
+        labeled_boxes: np.ndarray,
+        class_ap: np.ndarray,
+        content: Content | None = None,
+    ) -> ClassCurves:
         """For a pool described by `phi`, with (n, C) expected boxes, beside labeled images with (C,) boxes, from which
         the classes reached `class_ap` (C,), -1 where unknown."""
         columns = np.array([k for k, name in enumerate(phi.columns) if name.startswith(EXPECTED)], np.int64)
         usual = expected.mean(axis=0, dtype=np.float64) if len(expected) else np.zeros(len(columns))
         boxes = np.asarray(labeled_boxes, np.float64)
-        return cls(columns, phi.centre[columns], phi.scale[columns], boxes, usual, half_learned(class_ap, boxes))
+        return cls(
+            columns, phi.centre[columns], phi.scale[columns], boxes, usual, half_learned(class_ap, boxes), content
+        )
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -64,6 +76,11 @@ class ClassCurves:
         spread = np.where(self.scale > 0, self.scale, 1.0)
         logs = np.asarray(phi, np.float64)[:, self.columns] * (self.scale > 0) / spread + self.centre
         return np.maximum(np.expm1(logs), 0.0)
+
+    def counted(self, phi: np.ndarray) -> np.ndarray:
+        """(n, C) boxes that images count for, from their descriptions (n, F)."""
+        boxes = self.boxes(phi)
+        return boxes if self.content is None else self.content.counted(boxes, phi)
 
     def worth(self, boxes: np.ndarray, before: np.ndarray | None = None) -> np.ndarray:
         """(E, C) what batches with so many boxes (E, C) add to the AP of each class.

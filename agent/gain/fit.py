@@ -10,6 +10,7 @@ import numpy as np
 
 from agent.gain.cells import Cells
 from agent.gain.class_curves import ClassCurves
+from agent.gain.content import Content
 from agent.gain.model import GainModel
 from agent.gain.net import GainNet, predict_held_out
 from agent.gain.ranks import spearman
@@ -56,7 +57,8 @@ def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Gener
     """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`."""
     boxes = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    return choose(measured, phi, ClassCurves.of(phi, pool.expected, boxes, pool.class_ap), rng)
+    classes = ClassCurves.of(phi, pool.expected, boxes, pool.class_ap, Content.of(pool, phi))
+    return choose(measured, phi, classes, rng)
 
 
 def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:

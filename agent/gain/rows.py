@@ -41,7 +41,7 @@ class Row:
         group: rows measured against the same control run, whose noise they share.
         cycle: number of the cycle that measured it.
         columns: the F names of phi.
-        boxes, known: by class, the expected boxes of the batch, and the boxes that were learned from before it.
+        boxes, known: by class, the boxes that the batch counts for, and the boxes that were learned from before it.
     """
 
     ids: np.ndarray

@@ -122,8 +122,8 @@ class GainTable(GainModel):
         return np.concatenate([bends, worth, sums[:, cells + classes :]], axis=1)
 
     def codes(self, phi: np.ndarray) -> np.ndarray:
-        """(n, M + C + F) float32: an image's share in each cell, its expected boxes, and its description."""
-        return np.concatenate([self.cells.share(phi), self.classes.boxes(phi), phi], axis=1).astype(np.float32)
+        """(n, M + C + F) float32: an image's share in each cell, the boxes that it counts for, and its description."""
+        return np.concatenate([self.cells.share(phi), self.classes.counted(phi), phi], axis=1).astype(np.float32)
 
     def draws(self, sums: np.ndarray) -> np.ndarray:
         """(E, R) gains by each refit."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agent.gain.content import Content
 from agent.pool.ids import rows_of_all
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
@@ -72,7 +73,7 @@ class Described:
     Attributes:
         ids: (n,).
         phi: (n, F), and columns (F,), its names.
-        expected: (n, C) expected boxes, and names (C,) of the classes.
+        expected: (n, C) boxes that they count for (`agent.gain.content`), and names (C,) of the classes.
         known: (C,) boxes that the detector had learned from.
     """
 
@@ -90,11 +91,12 @@ class Described:
     @classmethod
     def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, labeled: Dataset) -> Described:
         """Rows of a pool that `phi` describes; `labeled` is what its detector learned from."""
+        values, content = np.asarray(phi.values[rows]), Content.of(pool, phi)
         return cls(
             pool.ids[rows],
-            np.asarray(phi.values[rows]),
+            values,
             np.array(phi.columns),
-            pool.expected[rows],
+            pool.expected[rows] if content is None else content.counted(pool.expected[rows], values),
             np.array(pool.names),
             np.array([labeled.class_histogram()[name] for name in pool.names], np.float64),
         )

@@ -47,7 +47,7 @@ def test_curves_and_what_is_read_off_them(
     what_helps.main(options)
     helped = told()["scenes"]
     laws = {f"{law}, {kind}" for law in ("all", "rare", "odds") for kind in ("true", "expected")}
-    laws |= {f"new {reach:g}, true" for reach in what_helps.REACHES}
+    laws |= {f"new {reach:g}, true" for reach in what_helps.REACHES} | {"new, expected", "new, content"}
     assert helped.keys() == {*laws, "coverage", "entropy", "gamma"}
     assert all(-1 <= value <= 1 for name, value in helped.items() if name != "gamma")
     assert np.isfinite(helped["gamma"])
