@@ -8,8 +8,9 @@ COCO whose features are cached, and that each training learns a 1x1 head anew, i
 whole trainings then have to confirm it. It cannot say what a learning body makes of the labels.
 
 A strategy of mgral's with `+minutes` behind its name chooses by gain a second of labeling, `+counts` tells it the true
-boxes of labeled images; `+shrunk` and `+ridge` believe the expected boxes less (`bench.beliefs`). A run's JSON is
-written when it is over; the same command goes on. Areas are beside random's under the same seeds, with a 95 % bootstrap
+boxes of labeled images; `+shrunk` and `+ridge` believe the expected boxes less (`bench.beliefs`). With these three, and
+with `+expected`, an image counts for all its expected boxes, and not for the detector's doubt. A run's JSON is written
+when it is over; the same command goes on. Areas are beside random's under the same seeds, with a 95 % bootstrap
 interval over seeds: by images, by boxes, and by minutes at the default costs of `agent.costs`. The last line is JSON.
 `copies` counts the chosen images whose scene was labeled before, where the set tells scenes (`bench.wild_pool`).
 """
@@ -150,15 +151,16 @@ def _counts(lab: Laboratory, ids: np.ndarray | None) -> np.ndarray:
 
 def strategy_of(name: str, cycle: int) -> strategies.Strategy:
     costs = LabelingCosts() if MINUTES in name else None
+    usual = MgralConfig(costs=costs, doubt="+" not in name.replace(MINUTES, ""))
     name, *_ = name.partition("+")
     if name == "mgral":
-        return Mgral((), cycle, MgralConfig(costs=costs))
+        return Mgral((), cycle, usual)
     if name == "mgral-greedy":
-        return Mgral((), cycle, MgralConfig(chooser="greedy", never_worse=False, costs=costs))
+        return Mgral((), cycle, replace(usual, chooser="greedy", never_worse=False))
     if name == "mgral-greedy-no-newness":
-        return Mgral((), cycle, MgralConfig(chooser="greedy", never_worse=False, newness=False, costs=costs))
+        return Mgral((), cycle, replace(usual, chooser="greedy", never_worse=False, newness=False))
     if name == "mgral-no-newness":
-        return Mgral((), cycle, MgralConfig(newness=False, costs=costs))
+        return Mgral((), cycle, replace(usual, newness=False))
     if costs is not None:
         raise ValueError(f"{name}{MINUTES}: only mgral's strategies choose by minutes")
     return strategies.get(name)

@@ -53,11 +53,15 @@ class Fitted:
     sources: dict[str, int]
 
 
-def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Generator) -> Fitted:
-    """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`."""
+def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Generator, *, doubt: bool = True) -> Fitted:
+    """A model of the gains of batches of `pool`, which `phi` describes, from what was measured up to `cycle`.
+
+    Without `doubt` an image counts for all boxes that are expected in it (the benchmark's ablation).
+    """
     boxes = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    classes = ClassCurves.of(phi, pool.expected, boxes, pool.class_ap, Content.of(pool, phi))
+    content = Content.of(pool, phi) if doubt else None
+    classes = ClassCurves.of(phi, pool.expected, boxes, pool.class_ap, content)
     return choose(measured, phi, classes, rng)
 
 

@@ -83,6 +83,8 @@ class SimulationConfig:
                 agent = MgralConfig(reinforce=ReinforceConfig(recurrent=False))
             elif strategy == "mgral-no-newness":
                 agent = MgralConfig(newness=False)
+            elif strategy == "mgral-no-doubt":
+                agent = MgralConfig(doubt=False)
             elif strategy == "mgral-minutes":
                 agent = MgralConfig(costs=self.costs)
             elif strategy == "mgral-greedy":

@@ -59,6 +59,8 @@ class MgralConfig:
     """who finds the batch of the highest lower bound: the trained policy, or image by image whoever adds most"""
     newness: bool = True
     """whether of near-copies one counts, or all alike"""
+    doubt: bool = True
+    """whether an image counts for what the detector is in doubt about, or for all boxes that are expected in it"""
     costs: LabelingCosts | None = None
     """of labeling an image, where the batch is to gain most by its seconds instead of by its images"""
     past: tuple[Past, ...] = ()
@@ -93,7 +95,7 @@ class Mgral(Strategy):
         if not budget or budget >= len(pool):
             why = f"{budget} of {len(pool)} images leave nothing to choose: {UNTRUSTED} orders"
             return self._baseline(pool, phi, budget, get(UNTRUSTED).rank(pool, budget, rng), why, {}, newness)
-        fitted = fit_gains(pool, phi, self.rows, self.cycle, rng)
+        fitted = fit_gains(pool, phi, self.rows, self.cycle, rng, doubt=self.config.doubt)
         table = {"table": heat(fitted.model, pool, phi, budget)}
         if self.config.costs is not None:
             fitted = replace(fitted, model=PerSecond.on(fitted.model, pool, phi, self.config.costs))

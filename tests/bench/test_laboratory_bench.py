@@ -30,6 +30,10 @@ def test_behind_a_name_stands_what_is_counted() -> None:
     strategy = laboratory.strategy_of("mgral-greedy+counts+minutes", 0)
     assert isinstance(strategy, Mgral)
     assert (strategy.config.costs, strategy.config.chooser) == (LabelingCosts(), "greedy")
+    for name, doubt in (("mgral", True), ("mgral+minutes", True), ("mgral+expected", False), ("mgral+ridge", False)):
+        strategy = laboratory.strategy_of(name, 0)
+        assert isinstance(strategy, Mgral)
+        assert strategy.config.doubt == doubt
     assert laboratory.strategy_of("entropy+counts", 0).name == "entropy"
     with pytest.raises(ValueError, match=r"entropy\+minutes: only mgral's strategies choose by minutes"):
         laboratory.strategy_of("entropy+minutes", 0)

@@ -72,5 +72,5 @@ def test_the_table_and_what_is_written_down_of_measured_images_count_alike() -> 
     boxes = counted(pool, phi)
     np.testing.assert_allclose(model.codes(phi.values)[:, cells : cells + 4], boxes, rtol=1e-3, atol=1e-5)
     rows = np.array([3, 9])
-    described = Described.of(pool, phi, rows, Dataset([], list(pool.names)))
+    described = Described.of(pool, phi, rows, Dataset((), tuple(pool.names)))
     np.testing.assert_allclose(described.expected, boxes[rows], rtol=1e-3, atol=1e-5)
