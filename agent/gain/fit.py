@@ -10,7 +10,7 @@ import numpy as np
 
 from agent.gain.cells import Cells
 from agent.gain.class_curves import ClassCurves
-from agent.gain.content import Content
+from agent.gain.content import content_of
 from agent.gain.model import GainModel
 from agent.gain.net import GainNet, predict_held_out
 from agent.gain.ranks import spearman
@@ -60,7 +60,7 @@ def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Gener
     """
     boxes = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    content = Content.of(pool, phi) if doubt else None
+    content = content_of(pool, phi) if doubt else None
     classes = ClassCurves.of(phi, pool.expected, boxes, pool.class_ap, content)
     return choose(measured, phi, classes, rng)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.gain.content import Content
+from agent.gain.content import content_of
 from agent.pool.ids import rows_of_all
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
@@ -91,7 +91,7 @@ class Described:
     @classmethod
     def of(cls, pool: Pool, phi: Phi, rows: np.ndarray, labeled: Dataset) -> Described:
         """Rows of a pool that `phi` describes; `labeled` is what its detector learned from."""
-        values, content = np.asarray(phi.values[rows]), Content.of(pool, phi)
+        values, content = np.asarray(phi.values[rows]), content_of(pool, phi)
         return cls(
             pool.ids[rows],
             values,

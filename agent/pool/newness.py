@@ -9,10 +9,11 @@ from numba import njit
 
 from agent.pool.distances import REFERENCES, nearest_distances
 from agent.pool.pool import Pool
-from agent.pool.reduction import evenly
+from agent.pool.reduction import chunks, evenly
 
 SAMPLE = 512  # images of which each two are compared for the reach
 REACH = 0.25  # of the median distance of two images of the pool
+TWIN = 0.15  # of the median distance: within it two images are frames of one scene
 COPY = 0.5  # an image that is less new than this is called nearly the same picture
 
 
@@ -115,6 +116,28 @@ def newness(squared: np.ndarray, reach: float) -> np.ndarray:
     if reach <= 0:
         return (squared > 0).astype(np.float64)
     return -np.expm1(-squared.astype(np.float64) / (2 * reach**2))
+
+
+def share_of_twins(pool: Pool) -> float:
+    """Share of the images that have a twin, labeled or not: another one within TWIN of the median distance of two
+    images. Of 512 evenly spaced images, each beside the whole pool; 0 below two images."""
+    places = pool.standardised
+    rows = evenly(len(places), SAMPLE)
+    usual = reach_of(places) / REACH
+    if len(rows) < 2 or usual <= 0:
+        return 0.0
+    some = np.asarray(places[rows], np.float32)
+    norms, nearest = np.square(some).sum(axis=1), np.full(len(rows), np.inf, np.float32)
+    for chunk in chunks(len(places)):
+        x = np.asarray(places[chunk], np.float32)
+        squared = norms[:, None] + np.square(x).sum(axis=1) - 2 * some @ x.T
+        own = np.flatnonzero((rows >= chunk.start) & (rows < chunk.stop))
+        squared[own, rows[own] - chunk.start] = np.inf
+        nearest = np.minimum(nearest, squared.min(axis=1))
+    distance = np.sqrt(np.maximum(nearest, 0.0))
+    if len(pool.labeled_encodings):
+        distance = np.minimum(distance, pool.column("novelty")[rows])
+    return float((distance < TWIN * usual).mean())
 
 
 def reach_of(places: np.ndarray) -> float:
