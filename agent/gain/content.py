@@ -19,7 +19,7 @@ from agent.pool.pool import Pool
 DOUBT = "weighted_entropy"
 MANY_TWINS = 1 / 4
 """Share of a pool's images that are frames of one scene with another, from which on it holds scenes again and again.
-Three curated sets have up to .18, three pools as they come from .50 on (docs/RESULTS.md)."""
+Three curated sets have up to .18, three pools as they come from .32 on (docs/RESULTS.md)."""
 
 
 def content_of(pool: Pool, phi: Phi) -> Content | None:
