@@ -196,7 +196,7 @@ class Run:
             if not chosen or not measured or not chosen.get("gains"):
                 continue
             held_out = len(self.pool.subset(measured["labeled"]).holdout()[1])
-            if told := evidence(chosen["chosen_by"], measured["gain"], held_out, chosen["gains"]["random"][0]):
+            if told := evidence(chosen["chosen_by"], measured.get("gain"), held_out, chosen["gains"]["random"][0]):
                 past.append(told)
         return tuple(past)
 
