@@ -88,6 +88,7 @@ class Compared:
         ours, theirs: class -> AP, -1.0 without a box.
         delta: the first less the second, with paired intervals; its classes are indices into `names`.
         images, boxes: what stands behind it.
+        cross_fitted: whether each image was judged by doubles that never saw it (`agent.cross_fitting`).
     """
 
     names: tuple[str, ...]
@@ -97,6 +98,7 @@ class Compared:
     delta: Delta
     images: int
     boxes: int
+    cross_fitted: bool = False
 
     @property
     def enough(self) -> bool:

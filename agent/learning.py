@@ -103,11 +103,11 @@ def learn(
     if (before_crash := _recall(folder, key, store)) is not None:
         return before_crash
     claim(folder, labeled, fit)
-    train, holdout = labeled.holdout()
-    comparable = bool(train.boxes and holdout.boxes)
-    log.info("training on %d images, holdout of %d", len(train), len(holdout))
-    learning = train if comparable else labeled
-    student, seconds = _train(folder, start or detector, learning, fit, partial(watch, "train"))
+    rest, holdout = labeled.holdout()
+    comparable = bool(rest.boxes and holdout.boxes)
+    log.info("training on %d images, holdout of %d", len(rest), len(holdout))
+    learning = rest if comparable else labeled
+    student, seconds = train(folder, start or detector, learning, fit, partial(watch, "train"))
     labels = {name: name for name in labeled.names}
     metrics = before = delta = None
     thresholds = dict.fromkeys(labeled.names, USUAL)
@@ -236,8 +236,13 @@ def claim(folder: Path, labeled: Dataset, fit: FitConfig) -> None:
     write_file(file, key.encode())
 
 
-def _train(folder: Path, start: Detector, data: Dataset, fit: FitConfig, report: Report) -> tuple[Detector, float]:
-    """The trained detector and the seconds it took; what the folder holds of it is not done again."""
+def train(folder: Path, start: Detector, data: Dataset, fit: FitConfig, report: Report) -> tuple[Detector, float]:
+    """The trained detector and the seconds it took; what the folder holds of it is not done again.
+
+    Raises:
+        ValueError: there is no box to learn from.
+        TrainingError: the training ended in something that is no number.
+    """
     weights, seconds = folder / TRAINED, folder / SECONDS
     if seconds.exists():  # written last
         try:

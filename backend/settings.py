@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     """passes over the labeled images, at least"""
     train_min_steps: int = Field(150, ge=1)
     """weight updates, at least"""
+    cross_fitting: bool = True
+    """whether the worker judges a new model on all labeled images, by two more trainings after the order is live, until
+    the holdout is large enough to tell"""
     batch: int = Field(16, ge=1)
     """images at once, in training and prediction"""
     seed: int = 0

@@ -22,7 +22,7 @@ from backend.label_studio.client import Studio
 from backend.project.connect import connect
 from backend.queue.enqueue import Jobs
 from backend.queue.graph import Graph
-from backend.queue.job import part_of
+from backend.queue.job import AFTERWARDS, part_of
 from model.data.dataset import Dataset
 
 CONSOLE = Console(file=sys.stderr, soft_wrap=True)  # the last line of the output is JSON
@@ -96,8 +96,8 @@ def installation(**environment: str) -> Iterator[Installation]:
 
 
 def timeline(head: Job) -> list[JobTimes]:
-    """What the jobs of an ended cycle took, in the order in which they began. What tidies up is left out."""
-    jobs = [job for job in Graph.of(head).jobs() if part_of(job) != "clean_up"]
+    """What the jobs of a cycle took until the order was live, in the order in which they began."""
+    jobs = [job for job in Graph.of(head).jobs() if part_of(job) not in AFTERWARDS]
     start = head.created_at
 
     def since(moment: datetime | None) -> float:

@@ -95,6 +95,8 @@ class FilesCheck:
             ("versions/*/head.json", _object, f"`mgral rank {self.project}` makes it anew"),
             ("versions/*/review.json", _list, "delete it: the next training finds again what it can"),
             ("curve/*.json", _object, "delete it: the curve is without what it said of a training"),
+            ("cross_fitting/*.json", _object, "delete it: the pages are without what it said of a version"),
+            ("versions/*/cross_fitting.npz", _arrays, "delete it: two versions are compared on their holdouts"),
             ("versions/*/left_out.json", _object, "delete it: it only says what a training left out"),
             ("versions/*/trained_on.json", _list, "delete it: hindsight starts from a training of its own"),
             ("predictions/*.sqlite", _database, f"delete it; `mgral rank {self.project}` makes the predictions anew"),

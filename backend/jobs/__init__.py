@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backend.jobs.cross_fitting import cross_fit
 from backend.jobs.looking_back import hindsight
 from backend.jobs.planning import plan
 from backend.jobs.prediction import predict
@@ -15,6 +16,7 @@ from backend.jobs.variants import variant
 
 __all__ = [
     "clean_up",
+    "cross_fit",
     "hindsight",
     "plan",
     "predict",

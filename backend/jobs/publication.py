@@ -6,11 +6,13 @@ import json
 from functools import partial
 
 from backend.jobs.running import JobError, NotYetError, runs
-from backend.project.cycle import FOLDERS, labeled_of, ranking_of
+from backend.project.cycle import FOLDERS, Survey, labeled_of, ranking_of
 from backend.project.published import Publication
 from backend.project.review.order import FILE as HEAD
 from backend.project.review.order import head_of
 from backend.project.work import ProjectWork
+from backend.queue.graph import ACTIVE, Graph
+from backend.queue.job import part_of
 
 
 @runs("publish")
@@ -36,13 +38,19 @@ def publish(work: ProjectWork, cycle: str) -> dict:
         serving = work.store.serving()
         if serving is not None and serving.name not in (survey.served, survey.version):
             work.progress.say(f"not made live: somebody let {serving.name} serve meanwhile, and not {survey.served}")
-            work.add("clean_up")
+            _afterwards(work, cycle, survey)
             return {"model_version": None}
         work.store.write(survey.version, "ranking.json", json.dumps(record).encode())
         work.store.write(survey.version, HEAD, json.dumps(head_of(record)).encode())
         work.publisher.switch(publication, work.progress.say)
-    work.add("clean_up")
+    _afterwards(work, cycle, survey)
     return {"model_version": name, "predicted": len(work.published.predictions(name))}
+
+
+def _afterwards(work: ProjectWork, cycle: str, survey: Survey) -> None:
+    """Add what nobody waits for. The cycle's files are needed until it is cross-fitted."""
+    judged = [work.add("cross_fit", cycle)] if survey.trained and work.settings.cross_fitting else []
+    work.add("clean_up", after=judged)
 
 
 @runs("clean_up")
@@ -70,7 +78,16 @@ def _forget(work: ProjectWork) -> None:
     if head is not None and head.meta["kind"] == "train" and head.started_at and FOLDERS not in head.meta:
         return  # it has not yet said which are its own
     own = {labeled_of(head.id), ranking_of(head.id), *head.meta.get(FOLDERS, ())} if head is not None else set()
+    own |= _judged(work)
     for name in names:
         if name not in own:
             work.files.remove(f"{work.project}/cycles/{name}")
     work.files.remove(f"{work.project}/labeled")  # of an earlier release
+
+
+def _judged(work: ProjectWork) -> set[str]:
+    """The folders of the newest training, where its version is still to be cross-fitted."""
+    training = work.jobs.last("train", work.project)
+    parts = Graph.of(training).jobs() if training is not None else []
+    waits = any(part_of(job) == "cross_fit" and job.get_status(refresh=False) in ACTIVE for job in parts)
+    return set(training.meta.get(FOLDERS, ())) if training is not None and waits else set()

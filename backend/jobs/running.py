@@ -41,6 +41,7 @@ STAGES: dict[str, dict[str, float]] = {
     "variant": {"variant": 1},
     "rank": {"rank": 1},
     "publish": {"import": 1},
+    "cross_fit": {"cross-fit": 9, "look at what was held out": 1},
     "clean_up": {"clean up": 1},
     "predict": {"fetch": 5, "scan": 70, "rank": 5, "import": 20},
 }

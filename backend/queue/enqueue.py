@@ -30,7 +30,7 @@ from rq.worker_registration import WORKERS_BY_QUEUE_KEY
 
 from backend import request_id
 from backend.queue.graph import ACTIVE, KEEP_SECONDS, Graph
-from backend.queue.job import Json, MgralJob, MgralQueue
+from backend.queue.job import AFTERWARDS, Json, MgralJob, MgralQueue
 from backend.queue.lasting import Lasting
 from backend.settings import Settings
 
@@ -71,7 +71,7 @@ class Jobs:
         """Where a job waits that calls `backend.jobs.<part>`."""
         if part in ("train", "plan", "rank"):
             return self.slow
-        return self.low if part in ("hindsight", "scan", "variant", "clean_up") else self.queue
+        return self.low if part in ("hindsight", "scan", "variant", *AFTERWARDS) else self.queue
 
     # -- asking for work ----------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 r"""A cycle as a graph of RQ jobs: its head, and what the jobs of the cycle added while they ran.
 
-    train -> survey -> scan 1..n -> plan -> variant 1..k -> rank -> publish -> clean up
+    train -> survey -> scan 1..n -> plan -> variant 1..k -> rank -> publish -> cross-fit -> clean up
         \-> hindsight ------------/
 
 A job adds the next ones before it ends, because only then their number is known. RQ's `depends_on` holds them back,
@@ -18,7 +18,7 @@ import redis
 from rq.job import Job, JobStatus
 from rq.utils import as_text
 
-from backend.queue.job import PARTS, Json, MgralJob, part_of
+from backend.queue.job import AFTERWARDS, PARTS, Json, MgralJob, part_of
 from backend.redaction import redact
 
 ACTIVE = {
@@ -32,7 +32,7 @@ ACTIVE = {
 KEEP_SECONDS = 7 * 24 * 3600  # how long an ended job can be asked about
 WEIGHTS = {"train": 39, "survey": 3, "scan": 8, "hindsight": 6, "plan": 2, "variant": 32, "rank": 8, "publish": 4}
 """The usual share of the time that each kind of job takes, for the time left"""
-MAY_FAIL = ("hindsight", "scan", "variant", "clean_up")  # the cycle goes on without them
+MAY_FAIL = ("hindsight", "scan", "variant", *AFTERWARDS)  # the cycle goes on without them
 CANCELLED = "cancelled"
 
 
@@ -80,7 +80,7 @@ class Graph:
         return [
             job
             for job in self.jobs()
-            if part_of(job) != "clean_up" and job.id != but and job.get_status(refresh=False) in ACTIVE
+            if part_of(job) not in AFTERWARDS and job.id != but and job.get_status(refresh=False) in ACTIVE
         ]
 
 

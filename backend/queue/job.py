@@ -12,8 +12,9 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.utils import import_attribute
 
-PARTS = ("train", "survey", "scan", "hindsight", "plan", "variant", "rank", "publish", "clean_up")
+PARTS = ("train", "survey", "scan", "hindsight", "plan", "variant", "rank", "publish", "cross_fit", "clean_up")
 """The jobs of a cycle, in the order in which they come; "hindsight" may come earlier, "plan" needs it"""
+AFTERWARDS = ("cross_fit", "clean_up")  # nobody waits for them: without them the cycle has ended
 LOOK_SECONDS = 20  # that looking for abandoned jobs may take
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 FUNCTIONS = frozenset(f"backend.jobs.{name}" for name in (*PARTS, "predict", "reconcile"))

@@ -16,7 +16,7 @@ from rq.utils import now as utc_now
 
 from backend.queue import interruption
 from backend.queue.graph import ACTIVE, Graph, error_of, summary
-from backend.queue.job import part_of
+from backend.queue.job import AFTERWARDS, part_of
 from backend.redaction import redact
 from model.progress import Interrupted
 
@@ -159,7 +159,7 @@ def describe(job: Job) -> dict[str, Any]:
     if out["kind"] in ("train", "rank") and "head" not in meta and status:
         jobs = Graph.of(job).jobs()
         out |= summary(jobs)
-        ends = [part.ended_at for part in jobs if part.ended_at is not None and part_of(part) != "clean_up"]
+        ends = [part.ended_at for part in jobs if part.ended_at is not None and part_of(part) not in AFTERWARDS]
         out["ended"] = _time(max(ends, default=None)) if out["status"] not in ACTIVE else None
         out["seconds_left"] = _seconds_left(job, out["share"])
         if out["status"] == "finished":

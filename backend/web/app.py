@@ -6,7 +6,7 @@ from flask import Flask, Response
 from flask_openapi3 import Info, OpenAPI
 
 from backend.settings import Settings, get_settings
-from backend.web.api import agent, audit, corrections, curve, jobs, order, projects, versions
+from backend.web.api import agent, audit, comparison, corrections, curve, jobs, order, projects, versions
 from backend.web.faults import answer, refused
 from backend.web.pages import changes as _changes  # noqa: F401  each adds its routes
 from backend.web.pages import insight as _insight  # noqa: F401
@@ -23,6 +23,7 @@ FOR_BROWSERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"
 TOPICS = (
     projects.routes,
     versions.routes,
+    comparison.routes,
     order.routes,
     corrections.routes,
     curve.routes,

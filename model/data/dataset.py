@@ -48,8 +48,13 @@ class LabeledImage:
 
 def in_holdout(image_id: int, fraction: float = HOLDOUT) -> bool:
     """Whether an image belongs to the holdout; depends on nothing but its id, so it never changes sides."""
+    return place_of(image_id) < fraction
+
+
+def place_of(image_id: int) -> float:
+    """A number of 0 to 1 that stands for the id alone, evenly spread."""
     digest = hashlib.sha256(f"holdout:{image_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") < fraction * 2**64
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 @dataclass(frozen=True, eq=False)

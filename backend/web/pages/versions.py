@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response as Answer
 
 from backend.web.api import changes
 from backend.web.api.base import check
-from backend.web.api.versions import comparison_of, known, version_of, versions_of
+from backend.web.api.comparison import comparison_of
+from backend.web.api.versions import known, version_of, versions_of
 from backend.web.faults import Fault
 from backend.web.pages.base import done, page, pages
 

@@ -23,6 +23,8 @@ STAGES = {
     "variants": "Measuring batches",
     "rank": "Ordering tasks",
     "import": "Sending boxes to Label Studio",
+    "cross-fit": "Judging the new model",
+    "look at what was held out": "Judging the new model",
     "clean up": "Tidying up",
     "done": "Done",
 }
@@ -36,6 +38,7 @@ KINDS = {
     "plan": "Plan",
     "variant": "Variant",
     "publish": "Publication",
+    "cross_fit": "Cross-fitting",
     "clean_up": "Tidying up",
 }
 STATES = {
