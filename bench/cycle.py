@@ -36,7 +36,7 @@ from model.synthetic.scenes import write_scenes
 TASKS = 400
 UNLIMITED = "86400"
 CYCLE = TRAINING | {"IMAGE_SIZE": "160"}
-MEASURED = {"MGRAL_MEASURE": "always", "MGRAL_HINDSIGHT": "8", "MGRAL_TIME_BUDGET": UNLIMITED}
+MEASURED = {"CROSS_FITTING": "false", "MGRAL_MEASURE": "always", "MGRAL_HINDSIGHT": "8", "MGRAL_TIME_BUDGET": UNLIMITED}
 
 RUNS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("as by default", "work-0", {}),

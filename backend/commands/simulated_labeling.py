@@ -135,6 +135,7 @@ def environment_of(config: SimulationConfig, strategy: str, seed: int) -> dict[s
         "MGRAL_SURROGATES": str(plan.surrogates),
         "MGRAL_STEPS": str(plan.training.steps),
         "MGRAL_TIME_BUDGET": str(config.seconds),
+        "CROSS_FITTING": "false",  # what it says changes no order
     }
 
 

@@ -22,7 +22,7 @@ def cross_fit(work: ProjectWork, cycle: str) -> dict:
     """Judge the version of a cycle on every labeled image, and say what came out."""
     folder = work.folder(cycle)
     learned, labeled = work.learned(folder), folder.dataset()
-    reason = why_not(learned.metrics, labeled)
+    reason = why_not(learned.metrics, labeled) if work.settings.cross_fitting else "CROSS_FITTING is off"
     if not reason:
         folder.pull(only=f"{PLACE}/*")
         fitting = CrossFitting(folder.local / PLACE, work.store, work.config_of_cycle.fit, _giving_way(work))
