@@ -2,7 +2,7 @@
 
     python -m bench.cross_fitting --out OUT [--sets cards,scenes] [--seeds 0,1,2]     # 8 minutes a seed on a core
 
-Versions as in the product: each learns from the labels so far but for the holdout and starts from the one before; labels
+Versions as in the product: each learns from the labels so far but for the holdout, and starts from the one before. Labels
 come at random, 24 at a time. Of each version and its parent three differences of mAP are told: on the holdout, by
 cross-fitting, and on the evaluation images, which nobody has seen. The last is the truth that the others are judged by;
 it has an error of its own, so its interval counts: a difference of no sure sign there makes no verdict wrong. A seed
@@ -32,7 +32,7 @@ from agent.match.scores import Estimate
 from agent.match_table import MatchTable
 from bench.curves import FIRST_UPDATES, IMAGE_SIZE, TRAIN_BATCH, UPDATES, data_of
 from model.atomic import write_file
-from model.detectors.base import FitConfig
+from model.detectors.base import Detector, FitConfig
 from model.detectors.open import open_detector
 from model.evaluate import detect
 from model.versions import VersionStore
@@ -65,7 +65,7 @@ def run(name: str, seed: int, out: Path) -> list[Step]:
     ids = np.random.default_rng(seed).permutation([image.id for image in pool.images])
     place = out / f"{name}-{seed}"
     store = VersionStore(place / "versions")
-    detector = open_detector("starter")
+    detector: Detector = open_detector("starter")
     detector.image_size = IMAGE_SIZE
     version = store.add_first(detector, {})
     tables = [MatchTable.from_dataset(evaluation, detect(detector, evaluation, {}))]
