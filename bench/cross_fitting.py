@@ -2,7 +2,7 @@
 
     python -m bench.cross_fitting --out OUT [--sets cards,scenes] [--seeds 0,1,2]     # 8 minutes a seed on a core
 
-Versions as in the product: each learns from the labels so far but for the holdout, and starts from the one before. Labels
+Versions as in the product: each learns from the labels so far, but for the holdout, from the one before on. Labels
 come at random, 24 at a time. Of each version and its parent three differences of mAP are told: on the holdout, by
 cross-fitting, and on the evaluation images, which nobody has seen. The last is the truth that the others are judged by;
 it has an error of its own, so its interval counts: a difference of no sure sign there makes no verdict wrong. A seed
