@@ -11,7 +11,11 @@ import pytest
 from flask.testing import FlaskClient
 from rq.utils import now
 
+from agent.cross_fitting import FILE as CROSS_FITTING
+from agent.holdout import FILE as HOLDOUT
+from agent.holdout import Holdout
 from backend.project import audit
+from backend.project.review.verdicts import FOLDER, Verdict, keep
 from backend.project.serving import store_of
 from backend.queue.worker import worker
 from backend.settings import Settings
@@ -20,6 +24,7 @@ from backend.web.app import create_app
 from backend.web.pages.base import POLICY
 from backend.web.service import EXTENSION
 from bench.pages import Saved, addresses, enqueue
+from model.data.dataset import Dataset
 from tests.backend.web.pages.conftest import Site
 
 HOSTILE = "\"><script>alert(1)</script>{{ 7 * 7 }}<b>'"
@@ -205,6 +210,42 @@ def test_versions_are_compared_with_paired_intervals(site: Site) -> None:
     none = site.client.get(f"/api/projects/1/compare?ours={newest}&theirs={first}").get_json()
     assert none["state"] == "impossible"
     assert none["rows"][0]["difference"] is None
+
+
+def test_where_the_holdout_is_too_small_versions_are_compared_by_their_doubles(site: Site, held: Holdout) -> None:
+    newest, parent = site.versions[-1], site.versions[-2]
+    store, files = store_of(site.settings, 1), site.settings.artefacts
+    few = Holdout(Dataset(held.dataset.images[:5], held.dataset.names), held.found[:5], held.before[:5])
+    for version in (newest, parent):
+        store.write(version, HOLDOUT, few.to_bytes())
+    asked = f"/api/projects/1/compare?ours={newest}&theirs={parent}"
+    service = site.client.application.extensions[EXTENSION]
+
+    def told() -> dict[str, Any]:
+        answer = site.client.get(asked).get_json()
+        if answer["state"] == "being made":
+            service.comparisons.get(next(reversed(service.comparisons.kept)), lambda: None, 60)
+            answer = site.client.get(asked).get_json()
+        return answer
+
+    before = told()
+    assert (before["images"], before["rows"][0]["verdict"]) == (5, "undecided")
+    assert "20 images and 50 boxes are needed to be sure" in before["why"]
+    verdict = Verdict(newest, "better", "v0003 is better than v0002: <b>mAP</b>")
+    store.write(newest, CROSS_FITTING, held.to_bytes())
+    keep(files, 1, verdict)
+    after = told()  # what was computed before it was cross-fitted is not told again
+    assert (after["images"], after["rows"][0]["verdict"]) == (30, "better")
+    assert "cross-fitted" in after["why"]
+    by_name = {one["name"]: one for one in site.client.get("/api/projects/1/versions").get_json()["versions"]}
+    assert by_name[newest]["cross_fitted"] == {"verdict": "better", "sentence": verdict.sentence}
+    assert by_name[parent]["cross_fitted"] is None
+    for page in ("versions", f"versions/{newest}"):
+        assert "v0003 is better than v0002: &lt;b&gt;mAP&lt;/b&gt;" in site.get(f"/ui/projects/1/{page}")
+    other = site.client.get(f"/api/projects/1/compare?ours={parent}&theirs={newest}").get_json()
+    assert other["images"] in (5, None)  # the parent was not cross-fitted
+    (files.local / f"1/{FOLDER}/{newest}.json").write_text("cut")
+    assert "v0003 is better" not in site.get("/ui/projects/1/versions")
 
 
 def test_the_password_guards_every_page(settings: Settings) -> None:
