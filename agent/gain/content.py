@@ -22,9 +22,14 @@ MANY_TWINS = 1 / 4
 Three curated sets have up to .18, three pools as they come from .32 on (docs/RESULTS.md)."""
 
 
-def content_of(pool: Pool, phi: Phi) -> Content | None:
-    """What an image of a pool counts for, which `phi` describes; None where that is its expected boxes."""
-    return Content.of(pool, phi) if share_of_twins(pool) >= MANY_TWINS else None
+def content_of(pool: Pool, phi: Phi, twins: float | None = None) -> Content | None:
+    """What an image of a pool counts for, which `phi` describes; None where that is its expected boxes.
+
+    Args:
+        twins: the pool's share of them, where it is known already.
+    """
+    share = share_of_twins(pool) if twins is None else twins
+    return Content.of(pool, phi) if share >= MANY_TWINS else None
 
 
 @dataclass(frozen=True)

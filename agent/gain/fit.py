@@ -18,6 +18,7 @@ from agent.gain.ridge import FEWEST
 from agent.gain.rows import BASIS_COLUMNS, Row, Rows
 from agent.gain.table import GainTable
 from agent.pool.ids import rows_of
+from agent.pool.newness import share_of_twins
 from agent.pool.phi import Phi
 from agent.pool.pool import Pool
 
@@ -42,6 +43,8 @@ class Fitted:
         rho_interval: 95 % interval of rho, by Fisher's z.
         rho_table, rho_net: of both.
         sources: how many rows of which source stand behind it.
+        twins: share of the pool's images that have a twin (`agent.pool.newness`); nan where nobody looked.
+        doubt: whether images count for the detector's doubt instead of their expected boxes.
     """
 
     model: GainModel
@@ -51,6 +54,8 @@ class Fitted:
     rho_table: float
     rho_net: float
     sources: dict[str, int]
+    twins: float = np.nan
+    doubt: bool = False
 
 
 def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Generator, *, doubt: bool = True) -> Fitted:
@@ -60,9 +65,10 @@ def fit_gains(pool: Pool, phi: Phi, rows: Rows, cycle: int, rng: np.random.Gener
     """
     boxes = np.zeros(len(pool.names)) if pool.labeled_expected is None else pool.labeled_expected.sum(axis=0)
     measured = in_basis(rows.aligned(phi.columns, cycle), pool, phi)
-    content = content_of(pool, phi) if doubt else None
+    twins = share_of_twins(pool)
+    content = content_of(pool, phi, twins) if doubt else None
     classes = ClassCurves.of(phi, pool.expected, boxes, pool.class_ap, content)
-    return choose(measured, phi, classes, rng)
+    return replace(choose(measured, phi, classes, rng), twins=twins, doubt=content is not None)
 
 
 def in_basis(rows: Rows, pool: Pool, phi: Phi) -> Rows:

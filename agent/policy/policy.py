@@ -17,7 +17,7 @@ import torch
 from agent.gain.model import GainModel
 from agent.policy import lstm
 from agent.policy.lstm import LARGEST_SCORE
-from agent.pool.newness import COPY, Newness
+from agent.pool.newness import ALIKE, Newness
 
 HIDDEN = 32
 CANDIDATES = 4  # images that compete for one place in the batch
@@ -239,12 +239,12 @@ def greedy(gains: GainModel, codes: np.ndarray, count: int, newness: Newness | N
 
 
 def behind(newness: Newness | None, batch: np.ndarray, others: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The images that are not in the batch, by falling scores (n,); near-copies of what is labeled or chosen last."""
+    """The images that are not in the batch, by falling scores (n,); those like labeled or chosen ones last."""
     order = others[np.argsort(-scores[others], kind="stable")]
     if newness is None:
         return order
-    copies = newness.beside_all(batch, order) < COPY
-    return np.concatenate([order[~copies], order[copies]])
+    alike = newness.beside_all(batch, order) < ALIKE
+    return np.concatenate([order[~alike], order[alike]])
 
 
 def greedy_rows(phi: np.ndarray, gains: GainModel, budget: int, newness: Newness | None = None) -> RankedRows:

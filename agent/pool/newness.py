@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,11 @@ from agent.pool.reduction import chunks, evenly
 SAMPLE = 512  # images of which each two are compared for the reach
 REACH = 0.25  # of the median distance of two images of the pool
 TWIN = 0.15  # of the median distance: within it two images are frames of one scene
-COPY = 0.5  # an image that is less new than this is called nearly the same picture
+COPY = 1 - math.exp(-((TWIN / REACH) ** 2) / 2)
+"""A twin's newness, .16: an image that is less new is called nearly the same picture. In pools as they come .83 to 1.00
+of those whose twin is so near are of its scene; at half of an image's newness it would be .64 to .91, and of a curated
+set .8 would be called copies (docs/RESULTS.md)."""
+ALIKE = 0.5  # an image that is less new than this waits behind the others: a wrong guess costs it only its place
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +107,12 @@ class Newness:
     def best(self, grid: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
         """(count,) rows: an equal share of each sequence of rows (S, T), -1 beyond its end, by its scores (S, T).
 
-        Of near-copies the best is taken, and the others only where nothing else is left.
+        Of images that are ALIKE the best is taken, and the others only where nothing else is left.
         """
         share, extra = divmod(count, len(grid))
         takes = share + (np.arange(len(grid)) < extra)
         places = np.asarray(self.places[np.maximum(grid, 0)], np.float32)
-        near = float(-2 * self.reach**2 * np.log(1 - COPY))  # COPY as a squared distance
+        near = float(-2 * self.reach**2 * np.log(1 - ALIKE))  # ALIKE as a squared distance
         return grid[_best(scores.astype(np.float32), places, near, takes)]
 
 

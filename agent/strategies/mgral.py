@@ -206,6 +206,8 @@ def _about(fitted: Fitted) -> dict[str, Any]:
         "rho_table": rounded(fitted.rho_table),
         "rho_net": rounded(fitted.rho_net),
         "rows": fitted.sources,
+        "twins": rounded(fitted.twins),
+        "counted": "doubt" if fitted.doubt else "boxes",
     }
 
 

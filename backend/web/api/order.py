@@ -114,6 +114,8 @@ class LiveOrder(BaseModel):
     listed: int = Field(description="tasks that can be listed; others are found by their id")
     gains: list[BatchGain]
     copies: Copies | None
+    twins: float | None = Field(None, description="share of the images that are frames of one scene with another")
+    counted: str | None = Field(None, description="what an image counts for: doubt, or boxes that are expected in it")
     tasks: list[RankedTask]
 
 
@@ -168,6 +170,8 @@ def order_of(project: int, offset: int, limit: int) -> LiveOrder | None:
             listed=len(record["order"]),
             gains=gains_of(record),
             copies=Copies(**copies) if copies else None,
+            twins=finite(record.get("twins")),
+            counted=record.get("counted"),
             tasks=[_ranked(project, order, one, labeled) for one in placed],
         )
 

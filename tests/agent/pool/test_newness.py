@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agent.pool.newness import COPY, Newness, newness, reach_of
+from agent.pool.newness import COPY, REACH, TWIN, Newness, newness, reach_of
 
 RNG = np.random.default_rng(0)
 PLACES = RNG.normal(size=(40, 6)).astype(np.float32)
@@ -65,3 +65,12 @@ def test_of_near_copies_the_best_is_taken_first() -> None:
     assert new.copies_of_others() == 1.0
     assert new.copies_of_labeled() == 0.0
     assert Newness(frames, np.full(20, COPY - 0.01, np.float32), 1.0).copies_of_labeled() == 1.0
+
+
+def test_nearly_the_same_picture_is_what_is_as_near_as_a_twin() -> None:
+    """Of two images at 1, others far away: a quarter of the median distance is the reach."""
+    for distance, copies in ((TWIN - 0.001, 0.5), (TWIN + 0.001, 0.0)):
+        places = np.array([[0.0], [distance], [1.0], [-1.0]])  # the median distance of two is 1
+        new = Newness(places.astype(np.float32), np.ones(4, np.float32), REACH)
+        assert reach_of(new.places) == pytest.approx(REACH, rel=0.1)
+        assert new.copies_of_others() == copies

@@ -53,6 +53,8 @@ def record(version: str) -> dict[str, Any]:
         "rho_interval": [0.1, 0.7],
         "rows": {"hindsight": 8},
         "copies": {"of_labeled": 0.25, "of_others": 0.5},
+        "twins": 0.41,
+        "counted": "doubt",
         "gains": {"two_stage": [0.015, 0.003], "mgral": [0.02, 0.004]},
         "learning_curve": [[5 * k, 0.01 + 0.001 * k] for k in range(6)],
         "table": {
@@ -116,8 +118,10 @@ def test_the_first_task_stands_first_and_its_reason_is_there(insight: Site) -> N
     assert f"/projects/{PROJECT}/data?task=1000" in first[: first.index("</li>")]
     assert "two_stage" in page
     assert "25" in page  # percent of near-copies
+    assert re.search("41.% of the images are frames of one scene with another. So an image counts for how un", page)
     order = told(insight, f"{API}/order?limit=30")
     assert [one["task"] for one in order["tasks"]] == [1000 - k for k in range(30)]
+    assert (order["twins"], order["counted"]) == (0.41, "doubt")
     assert [one["in_batch"] for one in order["tasks"]] == [True] * 20 + [False] * 10
     assert [one["strategy"] for one in order["gains"]] == ["mgral", "two_stage"]
     assert (order["count"], order["listed"], order["rho"], order["measured"]) == (TASKS, HEAD, 0.41, 8)
@@ -237,6 +241,7 @@ def test_what_is_damaged_is_told_or_left_out(insight: Site) -> None:
         ("learning_curve", [[0]]),
         ("map", {"tasks": [1]}),
         ("why", 7),
+        ("counted", [1]),
     ],
 )
 def test_an_order_of_another_shape_is_damaged_and_not_the_askers_fault(insight: Site, key: str, value: Any) -> None:
