@@ -16,9 +16,8 @@ SAMPLE = 512  # images of which each two are compared for the reach
 REACH = 0.25  # of the median distance of two images of the pool
 TWIN = 0.15  # of the median distance: within it two images are frames of one scene
 COPY = 1 - math.exp(-((TWIN / REACH) ** 2) / 2)
-"""A twin's newness, .16: an image that is less new is called nearly the same picture. In pools as they come .83 to 1.00
-of those whose twin is so near are of its scene; at half of an image's newness it would be .64 to .91, and of a curated
-set .8 would be called copies (docs/RESULTS.md)."""
+"""A twin's newness, .16: people are told that an image is nearly the same picture where it is less new. At ALIKE they
+would be told so of most images of a curated set (docs/RESULTS.md)."""
 ALIKE = 0.5  # an image that is less new than this waits behind the others: a wrong guess costs it only its place
 
 

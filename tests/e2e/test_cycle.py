@@ -25,6 +25,7 @@ from agent.inner_loop.plan import Plan
 from agent.pool.store import PoolStore
 from agent.strategies.mgral import BASELINES, MgralConfig
 from backend.commands.local import LocalStack, attempts
+from backend.project.review.verdicts import verdicts
 from backend.project.serving import detector_of, store_of
 from backend.queue.graph import Graph
 from backend.queue.job import Json, part_of
@@ -127,7 +128,7 @@ def test_a_worker_killed_in_each_kind_of_job_changes_nothing(
 ) -> None:
     project.start_training()
     killed: list[str] = []
-    for number, part in enumerate(PARTS):
+    for number, part in enumerate((*PARTS, "cross_fit")):
         job = running(project, part)
         if part == "variant":
             folder = Path(project.settings.model_dir) / str(project.id) / "cycles" / job.args[1]
@@ -168,7 +169,9 @@ def test_a_worker_killed_in_each_kind_of_job_changes_nothing(
     labels = {int(task.id) for task in project.studio.annotated(project.id)}
     metrics = store.get(project.live().version).metrics or {"per_class": {}}
     tasks = [int(task.id) for task in project.studio.tasks(project.id)]  # in the worker's order
-    until(30, lambda: len(list(directory.glob("pool/*"))) == 1, "what the earlier model saw to be deleted")
+    until(120, lambda: len(list(directory.glob("pool/*"))) == 1, "what the earlier model saw to be deleted")
+    verdict = verdicts(project.settings.artefacts, project.id)[project.live().version]  # the cleaning waited for it
+    assert f"each of {len(labels)} labeled images held out once" in verdict.sentence
     seen = PoolStore(next(directory.glob("pool/*/gathered")))
     pool = seen.pool(
         [k for k in tasks if k not in labels],
