@@ -79,7 +79,8 @@ class ServingVersion(BaseModel):
     images: int = Field(description="labeled images that it learned from and was measured on")
     trained: bool = Field(description="whether it learned from the project's annotations")
     map: float | None = Field(description="null where nothing was held out")
-    interval: Interval | None
+    interval: Interval | None = Field(description="null where it is not known, or too few images are held out")
+    held_out: int | None = Field(None, description="images that it was measured on; null where that is not kept")
 
 
 class Project(BaseModel):

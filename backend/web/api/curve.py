@@ -7,6 +7,7 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel, Field
 
+from agent.holdout import FEWEST_IMAGES
 from backend.project.review.cycles import Trained, trainings
 from backend.project.serving import store_of
 from backend.web.api.answers import Interval
@@ -42,7 +43,7 @@ class Training(BaseModel):
     interval: Interval | None
     held_out: int = Field(description="images that it was measured on")
     gain: float | None = Field(description="ΔmAP over the version that served, on the same holdout")
-    gain_interval: Interval | None
+    gain_interval: Interval | None = Field(description="null where too few images are held out to know it")
     promoted: bool
     batch: Estimated | None = Field(description="null where it is not known, as of an earlier release")
 
@@ -51,7 +52,7 @@ class Curve(BaseModel):
     """All trainings that are known, oldest first."""
 
     trainings: list[Training]
-    compared: int = Field(description="trainings with an estimated and an observed gain")
+    compared: int = Field(description="trainings with an estimated gain, and an observed one whose error is known")
     inside: int = Field(description="of these, how often both 95 % intervals meet")
     error: float | None = Field(description="mean of observed less estimated gain; null where none can be compared")
 
@@ -70,7 +71,7 @@ def curve_of(project: int) -> Curve:
     pairs = [
         (one.gain, one.gain_interval, one.batch.gain, one.batch.interval)
         for one in found
-        if one.gain is not None and one.batch is not None and one.batch.gain is not None
+        if one.gain is not None and one.gain_interval and one.batch is not None and one.batch.gain is not None
     ]
     meets = [_meet(observed, expected) for _, observed, _, expected in pairs]
     errors = [gain - estimate for gain, _, estimate, _ in pairs if estimate is not None]
@@ -79,7 +80,7 @@ def curve_of(project: int) -> Curve:
 
 
 def _training(one: Trained) -> Training:
-    batch = one.batch
+    batch, known = one.batch, (finite(one.held_out) or 0) >= FEWEST_IMAGES
     return Training(
         version=one.version,
         created=one.created,
@@ -87,10 +88,10 @@ def _training(one: Trained) -> Training:
         boxes=one.boxes,
         minutes=one.minutes,
         map=number(one.map),
-        interval=_around(one.map, one.map_error),
+        interval=_around(one.map, one.map_error) if known else None,
         held_out=one.held_out,
         gain=finite(one.gain[0]) if one.gain else None,
-        gain_interval=_around(*one.gain) if one.gain else None,
+        gain_interval=_around(*one.gain) if one.gain and known else None,
         promoted=one.promoted,
         batch=Estimated(
             strategy=batch.strategy,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from agent.holdout import FEWEST_BOXES, FEWEST_IMAGES
@@ -17,6 +18,14 @@ def interval(held: Any) -> Interval | None:
     except (TypeError, ValueError):
         return None
     return Interval(low=low, high=high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def believed(metrics: Mapping[str, Any]) -> Interval | None:
+    """The interval of `Metrics.to_dict()`'s mAP; None where so few are held out that the bootstrap cannot know it:
+    of one image each resample is the same, and its interval has no width."""
+    images, boxes = (finite(metrics.get(name)) for name in ("images", "boxes"))
+    few_images, few_boxes = images is not None and images < FEWEST_IMAGES, boxes is not None and boxes < FEWEST_BOXES
+    return None if few_images or few_boxes else interval(metrics.get("map_interval"))
 
 
 def edges(held: Any) -> list[float] | None:

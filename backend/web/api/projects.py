@@ -27,7 +27,7 @@ from backend.web.api.answers import (
     Work,
 )
 from backend.web.api.base import ProjectPath, answer_of, check, topic
-from backend.web.api.figures import interval, number
+from backend.web.api.figures import believed, number
 from backend.web.service import service
 from model.damage import SIGNS
 from model.version import Version
@@ -187,7 +187,8 @@ def _serving(version: Version) -> ServingVersion:
         images=version.images,
         trained=version.parent is not None,
         map=number(metrics.get("map")),
-        interval=interval(metrics.get("map_interval")),
+        interval=believed(metrics),
+        held_out=metrics.get("images") if isinstance(metrics.get("images"), int) else None,
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from backend.web.api.figures import interval, number
+from backend.web.api.figures import believed, number
 from model.version import Version
 
 LONGEST = 110  # characters; Label Studio keeps any number, and the card breaks lines
@@ -43,7 +43,7 @@ def of_version(version: Version | None) -> str:
     if version.parent is None:
         return f"{name}, not trained yet"
     metrics = version.metrics or {}
-    value, around = number(metrics.get("map")), interval(metrics.get("map_interval"))
+    value, around = number(metrics.get("map")), believed(metrics)
     if value is None:
         return f"{name}, {version.images} labeled"
     error = f" ± {_figure((around.high - around.low) / 2)}" if around else ""

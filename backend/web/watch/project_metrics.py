@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from backend.project.published import Publication
 from backend.project.serving import known_projects, named_of, published_of, store_of
 from backend.settings import Settings
-from backend.web.api.figures import interval, number
+from backend.web.api.figures import believed, number
 from model.damage import DamagedError, warn
 from model.version import Version
 from model.versions import VersionError
@@ -44,14 +44,18 @@ def _serving(found: list[tuple[str, Version]]) -> Iterable[Metric]:
         labels=["project"],
     )
     low, high = (
-        GaugeMetricFamily(f"mgral_project_map_{end}_ratio", f"{text} end of the 95 % interval.", labels=["project"])
+        GaugeMetricFamily(
+            f"mgral_project_map_{end}_ratio",
+            f"{text} end of the 95 % interval; none where too few images are held out.",
+            labels=["project"],
+        )
         for end, text in (("low", "Lower"), ("high", "Upper"))
     )
     for project, version in found:
         serving.add_metric([project], {"version": version.name})
         images.add_metric([project], version.images)
         metrics = version.metrics or {}
-        value, around = number(metrics.get("map")), interval(metrics.get("map_interval"))
+        value, around = number(metrics.get("map")), believed(metrics)
         if value is not None:
             score.add_metric([project], value)
             if around is not None:

@@ -16,7 +16,7 @@ from PIL import Image
 from agent.gain.rows import Row, Rows
 from backend.label_studio.labels import LabelConfig
 from backend.project.published import Publication
-from backend.project.review import cycles, reviews
+from backend.project.review import cycles, reviews, verdicts
 from backend.project.review.changes import Drawn, compare
 from backend.project.review.cycles import trainings
 from backend.project.review.order import FILE, HEAD, head_of
@@ -276,7 +276,9 @@ def test_any_value_in_any_file_that_pages_read_is_answered(insight: Site, caplog
         store / "serving.json": ["", "/versions", "/corrections"],
         root / f"curve/{newest}.json": ["/curve"],
         root / "published.json": ["", "/order", "/versions", "/corrections"],
+        root / f"cross_fitting/{newest}.json": ["/versions", f"/versions/{newest}"],
     }
+    verdicts.keep(insight.settings.artefacts, PROJECT, verdicts.Verdict(newest, "better", "it is better"))
     odd: tuple[Any, ...] = (None, "x", -1, float("inf"), [], {}, [1], True)
     for file, shown in pages.items():
         held = file.read_text()
@@ -288,6 +290,27 @@ def test_any_value_in_any_file_that_pages_read_is_answered(insight: Site, caplog
                     assert answer.status_code in (200, 404, 503), (file.name, place, value, page)
         file.write_text(held)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_on_few_held_out_images_a_figure_has_no_interval(insight: Site) -> None:
+    """Of one image every resample is the same: 0 ± 0 would be certain."""
+    files, name = insight.settings.artefacts, insight.versions[-1]
+    before = told(insight, f"{API}/curve")
+    (known,) = [one for one in trainings(files, PROJECT, store_of(insight.settings, PROJECT)) if one.gain]
+    cycles.keep(files, PROJECT, replace(known, held_out=1, map_error=0.0, gain=(0.3, 0.0)))
+    held = told(insight, f"{API}/curve")
+    assert (before["compared"], held["compared"]) == (1, 0)
+    (training,) = [one for one in held["trainings"] if one["version"] == name]
+    assert (training["gain"], training["gain_interval"], training["interval"]) == (0.3, None, None)
+    assert "on 1 images: too few for an interval" in insight.get(f"{UI}/curve")
+    for file in store_of(insight.settings, PROJECT).root.glob("*/version.json"):
+        about = json.loads(file.read_text())
+        if about["metrics"]:
+            about["metrics"] |= {"images": 1, "boxes": 3}
+        file.write_text(json.dumps(about))
+    assert "too few held out" in insight.get(f"{UI}/versions")
+    assert "on 1 held-out images: too few for an interval" in insight.get(UI)
+    assert told(insight, "/api/projects")["projects"][0]["serving"]["interval"] is None
 
 
 def test_a_figure_that_is_no_number_is_null(insight: Site) -> None:

@@ -241,6 +241,10 @@ def test_a_long_reason_is_cut_between_words() -> None:
     ("about", "said"),
     [
         ({"metrics": {"map": 0.41, "map_interval": (0.36, 0.46)}}, "v0003, mAP .41 ± .05, 120 labeled"),
+        (
+            {"metrics": {"map": 0.41, "map_interval": (0.41, 0.41), "images": 1, "boxes": 60}},
+            "v0003, mAP .41, 120 labeled",  # of one image the interval has no width
+        ),
         ({"metrics": {"map": 1.0, "map_interval": None}}, "v0003, mAP 1.00, 120 labeled"),
         ({"metrics": {"map": -1.0}}, "v0003, 120 labeled"),
         ({"metrics": None}, "v0003, 120 labeled"),

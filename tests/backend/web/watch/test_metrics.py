@@ -31,7 +31,7 @@ from tests.backend.web.requests import CONFIG, connected, task
 from tests.patience import AT_ONCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[4]
-SCORES = {"map": 0.41, "map_interval": (0.36, 0.46)}
+SCORES = {"map": 0.41, "map_interval": (0.36, 0.46), "images": 20, "boxes": 50}
 
 
 @pytest.fixture
@@ -92,6 +92,9 @@ def test_what_serves_and_what_is_live(client: FlaskClient, settings: Settings) -
     ]
     assert value(client, "mgral_project_ranking_timestamp_seconds", project="1") == 1795773600
     assert value(client, "mgral_project_map_ratio", project="2") is None
+    version_in(store_of(settings, 2), SCORES | {"images": 19})  # too few to know an interval
+    assert value(client, "mgral_project_map_ratio", project="2") == 0.41
+    assert value(client, "mgral_project_map_low_ratio", project="2") is None
     assert value(client, "mgral_project_ranking_timestamp_seconds", project="2") is None
 
 
