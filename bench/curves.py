@@ -2,6 +2,7 @@
 
     python -m bench.curves --out DIR                         # some hours on two cores; the same command goes on
     python -m bench.curves --out DIR --sets wild-cards,wild-bccd,wild-scenes   # pools as they come: bench.wild_pool
+    python -m bench.curves --out DIR --sets ../shared/data/aquarium            # any labeled directory
     python -m bench.curves --out DIR --ablation              # mgral with one part changed, beside it
     python -m bench.curves --out DIR --sets cards --seeds 0  # a part of it
     python -m bench.curves --out DIR --detector ../shared/data/weights/coco_v5n.pt   # from COCO, as many users start
@@ -56,7 +57,8 @@ class Sizes:
 
 
 SETS = {"cards": Sizes(24, 24), "bccd": Sizes(8, 18), "scenes": Sizes(20, 20)}
-WILD = {f"wild-{name}": Sizes(24, 24) for name in SETS}
+WILD_SIZES = Sizes(24, 24)
+WILD = {f"wild-{name}": WILD_SIZES for name in SETS}
 CYCLES = 5
 IMAGE_SIZE = 128  # pixels; a training at 160 takes half as long again
 FIRST_UPDATES, UPDATES, TRAIN_BATCH = 240, 80, 8
@@ -71,7 +73,9 @@ def data_of(name: str, out: Path) -> tuple[Dataset, Dataset]:
 
 
 def directory_of(name: str, out: Path) -> Path:
-    """Where a set lies; scenes and wild pools are made in `out`, once."""
+    """Where a set lies; scenes and wild pools are made in `out`, once. A path is a labeled directory of any kind."""
+    if "/" in name:
+        return Path(name)
     if name in WILD:
         return _made(out / f"{name}-data", lambda folder: write_wild(_source(name.removeprefix("wild-"), out), folder))
     if name == "scenes":
@@ -108,8 +112,8 @@ def _made(folder: Path, make: Callable[[Path], object]) -> Path:
 def config_of(
     name: str, strategies: tuple[str, ...], seeds: tuple[int, ...], weights: str = "starter"
 ) -> SimulationConfig:
-    """The experiment on a set, from these weights."""
-    sizes = (SETS | WILD)[name]
+    """The experiment on a set, from these weights; on a labeled directory as on a pool as it comes."""
+    sizes = (SETS | WILD).get(name, WILD_SIZES)
     fit = FitConfig(epochs=1, min_steps=UPDATES, batch=TRAIN_BATCH, image_size=IMAGE_SIZE)
     return SimulationConfig(
         strategies,
@@ -175,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = config_of(name, strategies, seeds, options.detector)
         with View(config) as view:
             pool, evaluation = data_of(name, options.out)
-            summaries[name] = simulate(pool, evaluation, config, options.out / name, options.workers, view)
+            summaries[name] = simulate(pool, evaluation, config, options.out / Path(name).name, options.workers, view)
         print(f"{name}, {verdict(summaries[name])}", flush=True)
     print(markdown(summaries))
     print(json.dumps({"area_over_random": overall(summaries), "sets": summaries}))

@@ -39,7 +39,7 @@ class Kept:
         """The runs of these strategies under every seed, set by set."""
         for name in self.sets:
             config, (pool, evaluation) = config_of(name, strategies, self.seeds), data_of(name, self.out)
-            folder = self.out / name
+            folder = self.out / Path(name).name
             yield (
                 name,
                 [Run(folder, pool, evaluation, config, which, seed) for seed in self.seeds for which in strategies],

@@ -106,3 +106,10 @@ def test_worth_is_one_by_the_true_boxes_and_none_by_chance() -> None:
     assert expected_boxes.worth(truth.max() - truth, truth, law, 20) < -0.5
     blind = [expected_boxes.worth(rng.random((200, 3)), truth, law, 20) for _ in range(20)]
     assert np.mean(blind) == pytest.approx(0.0, abs=0.1)
+
+
+def test_a_labeled_directory_is_a_set_too(tmp_path: Path) -> None:
+    assert curves.directory_of("some/where", tmp_path) == Path("some/where")
+    assert curves.directory_of("cards", tmp_path) == curves.SHARED / "cards"
+    config = curves.config_of("some/where", ("random",), (0,))
+    assert (config.initial, config.batch) == (24, 24)
