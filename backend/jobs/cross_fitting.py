@@ -6,12 +6,14 @@ training; what it has reached is kept.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from agent.cross_fitting import CrossFitting, CrossFittingError, sentence, why_not, word
 from agent.holdout import with_parent
 from backend.jobs.running import runs
 from backend.project.review.verdicts import Verdict, keep
 from backend.project.work import ProjectWork
-from backend.queue.progress import HandedBackError
+from backend.queue.progress import UNABLE, HandedBackError
 from model.progress import Cancelled, Watch
 
 PLACE = "cross-fitting"  # in the cycle's folder
@@ -49,10 +51,11 @@ def _giving_way(work: ProjectWork) -> Watch:
 
     def watch(stage: str, done: int, total: int, **figures: float) -> None:
         work.progress(stage, done, total, **figures)
-        newest = work.jobs.last("train", work.project)
-        if newest is not None and newest.id != work.head and newest.started_at is not None:
-            raise Cancelled("the next training has begun; its version will be")
-        if work.jobs.slow.count:
-            raise HandedBackError("a training waits for a worker")
+        with suppress(*UNABLE):
+            newest = work.jobs.last("train", work.project)
+            if newest is not None and newest.id != work.head and newest.started_at is not None:
+                raise Cancelled("the next training has begun; its version will be")
+            if work.jobs.slow.count:
+                raise HandedBackError("a training waits for a worker")
 
     return watch

@@ -19,7 +19,7 @@ LOST_SECONDS = 60  # a job that is queued but in no queue for so long was popped
 def recover(jobs: Jobs, project: int) -> list[str]:
     """Mend what is left of a project's jobs; returns a line for each thing that was wrong."""
     said = []
-    heads = [jobs.head(project), jobs.active("predict", project)]
+    heads = [jobs.head(project), jobs.last("train", project), jobs.active("predict", project)]
     for job in (job for head in heads if head is not None for job in Graph.of(head).jobs()):
         queue, status = jobs.queue_of(part_of(job)), job.get_status()
         if status == JobStatus.QUEUED and job.id not in queue.job_ids and _age(job) > LOST_SECONDS:

@@ -137,6 +137,21 @@ def test_a_job_that_was_lost_on_its_way_to_a_worker_is_found(jobs: Jobs) -> None
     assert jobs.slow.job_ids == [head.id]
 
 
+def test_what_comes_after_a_cycle_is_found_too(jobs: Jobs) -> None:
+    head, _ = jobs.enqueue("train", 1)
+    jobs.slow.pop_job_id()
+    begin(head)
+    head.set_status(JobStatus.FINISHED)
+    judged = jobs.add(head.id, "cross_fit", 1, "c")
+    assert jobs.head(1) is None  # nobody waits for it
+    assert jobs.enqueue("rank", 1)[1]
+    jobs.low.pop_job_id()
+    jobs.connection.hset(judged.key, "enqueued_at", "2026-01-01T00:00:00.000000Z")
+    (line,) = recover(jobs, 1)
+    assert judged.id in line
+    assert jobs.low.job_ids == [judged.id]
+
+
 def test_a_job_whose_workers_all_died_says_so_and_leaves_nothing_to_begin_again(jobs: Jobs) -> None:
     job, _ = jobs.enqueue("train", 1)
     jobs.note_begin(1, "train")
