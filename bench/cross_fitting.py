@@ -26,7 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 from agent.cross_fitting import CrossFitting
-from agent.holdout import FILE, Compared, Holdout, with_parent
+from agent.holdout import FEWEST_IMAGES, FILE, Compared, Holdout, with_parent
 from agent.learning import learn
 from agent.match.scores import Estimate
 from agent.match_table import MatchTable
@@ -99,18 +99,22 @@ def step_of(labeled: int, held: Compared | None, fitted: Compared | None, truth:
 
 
 def figures(steps: Sequence[Step]) -> dict[str, dict[str, float]]:
-    """Way -> how well it tells: mean distance from the truth, mean width of the interval, how many steps the interval
-    calls, how many of these against a sure truth, and how many sure truths there are."""
+    """Way -> how well it tells: mean distance from the truth, mean width of the interval, how many intervals lie on one
+    side of zero, how many of these the product calls better or worse (on enough images), how many lie on the wrong side
+    of a sure truth, and how many sure truths there are."""
     out = {}
     for way in WAYS:
-        pairs = [(step.told[way], step.told["truth"]) for step in steps if way in step.told]
+        told = [step for step in steps if way in step.told]
+        pairs = [(step.told[way], step.told["truth"]) for step in told]
         calls = [(sign(one), sign(truth)) for one, truth in pairs]
+        enough = [step.images[way] >= FEWEST_IMAGES for step in told]
         out[way] = {
             "steps": len(pairs),
             "distance": round(statistics.mean(abs(one[0] - truth[0]) for one, truth in pairs), 4),
             "width": round(statistics.mean(one[2] - one[1] for one, _ in pairs), 4),
-            "called": sum(call != 0 for call, _ in calls),
-            "called wrongly": sum(call != 0 and truth not in (0, call) for call, truth in calls),
+            "whole intervals": sum(call != 0 for call, _ in calls),
+            "called": sum(call != 0 and many for (call, _), many in zip(calls, enough, strict=True)),
+            "wrongly": sum(call != 0 and truth not in (0, call) for call, truth in calls),
             "sure truths": sum(truth != 0 for _, truth in calls),
         }
     return out

@@ -19,11 +19,12 @@ def test_a_call_is_wrong_only_against_a_sure_truth() -> None:
         "steps": 3,
         "distance": 0.0667,
         "width": 0.15,
-        "called": 2,
-        "called wrongly": 0,
+        "whole intervals": 2,
+        "called": 0,  # of five images
+        "wrongly": 0,
         "sure truths": 2,
     }
-    assert (told["cross-fitted"]["called"], told["cross-fitted"]["called wrongly"]) == (3, 1)
+    assert (told["cross-fitted"]["called"], told["cross-fitted"]["wrongly"]) == (3, 1)
 
 
 def test_a_step_without_a_holdout_counts_for_cross_fitting_alone() -> None:
