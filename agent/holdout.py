@@ -26,6 +26,8 @@ FILE = "holdout.npz"
 FEWEST_IMAGES, FEWEST_BOXES = 20, 50
 """of a holdout on which a model can be called better, or worse. On fewer the bootstrap knows too few pictures to tell
 how far another holdout would differ: of one image every resample is the same, and its interval has no width."""
+FEWEST_OF_CLASS = 10
+"""images of a holdout that show a class, on which the interval of its AP is believed: classes are rarer than boxes."""
 NOWHERE = Path("holdout")  # pictures are not needed any more
 TRUTH = ("xyxy", "class_ids", "crowd")
 FOUND = ("xyxy", "scores", "class_ids")
@@ -88,6 +90,7 @@ class Compared:
         ours, theirs: class -> AP, -1.0 without a box.
         delta: the first less the second, with paired intervals; its classes are indices into `names`.
         images, boxes: what stands behind it.
+        shown: class -> images that show it.
         cross_fitted: whether each image was judged by doubles that never saw it (`agent.cross_fitting`).
     """
 
@@ -98,12 +101,17 @@ class Compared:
     delta: Delta
     images: int
     boxes: int
+    shown: dict[str, int]
     cross_fitted: bool = False
 
     @property
     def enough(self) -> bool:
         """Whether it rests on enough to call one of them better."""
         return self.images >= FEWEST_IMAGES and self.boxes >= FEWEST_BOXES
+
+    def enough_of(self, name: str) -> bool:
+        """The same of one class."""
+        return self.enough and self.shown[name] >= FEWEST_OF_CLASS
 
 
 def with_parent(holdout: Holdout) -> Compared | None:
@@ -139,7 +147,16 @@ def _compare(dataset: Dataset, ours: Sequence[Detections], theirs: Sequence[Dete
         delta=first.delta(second, rng=0),
         images=len(dataset),
         boxes=dataset.boxes,
+        shown=images_of_classes(dataset),
     )
+
+
+def images_of_classes(dataset: Dataset) -> dict[str, int]:
+    """Class -> images that show it."""
+    shown = np.zeros(len(dataset.names), np.int64)
+    for image in dataset.images:
+        shown[np.unique(image.class_ids)] += 1
+    return dict(zip(dataset.names, shown.tolist(), strict=True))
 
 
 def _renamed(holdout: Holdout, names: tuple[str, ...]) -> Holdout:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.holdout import FEWEST_BOXES, FEWEST_IMAGES, Holdout
+from agent.holdout import FEWEST_BOXES, FEWEST_IMAGES, FEWEST_OF_CLASS, Holdout, images_of_classes
 from agent.holdout import FILE as HOLDOUT
 from agent.match.scores import Delta
 from agent.match_table import MatchTable
@@ -298,7 +298,12 @@ def _score(
     detections = detect(detector, holdout, label_map, report)
     table = MatchTable.from_dataset(holdout, detections)
     spread = table.bootstrap(rng=0)
-    classes = {holdout.names[k]: (one.low, one.high) for k, one in spread.per_class.items() if math.isfinite(one.low)}
+    shown = images_of_classes(holdout)
+    classes = {
+        holdout.names[k]: (one.low, one.high)
+        for k, one in spread.per_class.items()
+        if math.isfinite(one.low) and shown[holdout.names[k]] >= FEWEST_OF_CLASS
+    }
     metrics = replace(
         evaluate(holdout, detections),
         map_error=spread.map.error,

@@ -30,7 +30,7 @@ class Metrics:
         per_class: name -> AP (IoU .50:.95).
         images, boxes: what stood behind the figures.
         map_error, map_interval: standard error and 95 % interval of `map` where somebody resampled the images.
-        class_intervals: name -> 95 % interval of its AP, the same; without classes that have none.
+        class_intervals: name -> 95 % interval of its AP, the same; without classes that too few images show.
     """
 
     map: float

@@ -107,6 +107,7 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         returned = job.return_value()
         result |= returned if isinstance(returned, dict) else {}
     lines = [line for job in jobs for line in job.meta.get("log", [])]
+    after = (part_of(job) for job in jobs if part_of(job) in AFTERWARDS and job.get_status(refresh=False) in ACTIVE)
     return {
         "status": status,
         "share": round(share, 4),
@@ -114,6 +115,7 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         "log": [text for _, text in sorted(lines)],
         "error": next((error for job in reversed(jobs) if _matters(job) and (error := error_of(job))), None),
         "result": result,
+        "after": next(after, None),
         **_stage(part, now, by_part[part]),
     }
 

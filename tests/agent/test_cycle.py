@@ -132,6 +132,7 @@ def test_learning_stores_a_version_with_what_it_saw(tmp_path: Path, scenes: Data
     assert learned.before is not None
     assert learned.metrics.images == len(scenes.holdout()[1])
     assert learned.metrics.map_interval is not None
+    assert learned.metrics.class_intervals == {}  # three images: of no class it would have a width
     assert store.serving().name == store.list()[0].name  # type: ignore[union-attr]  # promoting is the publisher's
     assert {step for step, _, _ in seen} == {"train", "evaluate", "evaluate the serving model"}
 

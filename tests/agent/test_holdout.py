@@ -69,3 +69,20 @@ def test_classes_are_told_apart_by_their_names(held: Holdout) -> None:
     assert (compared.images, compared.map) == (len(held.dataset), same.map)
     assert compared.ours == same.ours | {"new": -1.0}
     assert compared.theirs == same.theirs | {"new": -1.0}
+
+
+def test_a_class_is_told_by_the_images_that_show_it(held: Holdout) -> None:
+    """Every resample of one image is the same, and its interval has no width."""
+    first, *others = held.dataset.images
+    rest = [replace(image, class_ids=np.maximum(image.class_ids, 1)) for image in others]
+    lone = replace(first, class_ids=np.zeros_like(first.class_ids))
+    dataset = Dataset((lone, *rest), held.dataset.names)
+    compared = with_parent(replace(held, dataset=dataset))
+    assert compared is not None
+    assert compared.enough
+    assert compared.shown[dataset.names[0]] == 1
+    assert compared.shown[dataset.names[1]] > 10
+    assert [compared.enough_of(name) for name in dataset.names[:2]] == [False, True]
+    few = with_parent(part(replace(held, dataset=dataset), slice(0, 19)))
+    assert few is not None
+    assert not few.enough_of(dataset.names[1])

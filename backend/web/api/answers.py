@@ -30,6 +30,7 @@ class Work(BaseModel):
     asked: str | None = Field(description="ISO 8601, UTC; when it was asked for")
     ended: str | None = Field(description="ISO 8601, UTC; null while it waits or runs")
     result: dict[str, Any] = Field({}, description="what it gave")
+    after: str | None = Field(None, description="of a cycle that has ended: what still goes on, and nobody waits for")
 
     @property
     def active(self) -> bool:
@@ -54,7 +55,9 @@ class ClassScore(BaseModel):
 
     name: str
     ap: float | None = Field(description="null where the holdout has no box of the class")
-    interval: Interval | None = Field(description="from resampling the holdout's images; null where it is not known")
+    interval: Interval | None = Field(
+        description="from resampling the holdout's images; null where too few show the class"
+    )
 
 
 class Scores(BaseModel):
@@ -63,11 +66,13 @@ class Scores(BaseModel):
     map: float = Field(description="mean AP, IoU .50:.95")
     map50: float | None
     map75: float | None
-    interval: Interval | None = Field(description="of map, from resampling the holdout's images")
+    interval: Interval | None = Field(
+        description="of map, from resampling the holdout's images; null where too few are"
+    )
     classes: list[ClassScore]
     images: int = Field(description="of the holdout")
     boxes: int = Field(description="of the holdout")
-    enough: bool = Field(description="whether these are enough for the intervals to be believed")
+    enough: bool = Field(description="whether these are enough for intervals")
 
 
 class ServingVersion(BaseModel):

@@ -45,7 +45,9 @@ class Difference(BaseModel):
     ours: float | None
     theirs: float | None
     difference: float | None = Field(description="ours less theirs")
-    interval: Interval | None = Field(description="paired: both are scored on the same resamples of the images")
+    interval: Interval | None = Field(
+        description="paired: both are scored on the same resamples of the images; null where these are too few"
+    )
     verdict: str = Field("", description="better, worse, undecided; empty where nothing was compared")
 
 
@@ -143,7 +145,9 @@ def _basis(ours: Version, theirs: Version, compared: Compared) -> str:
 def _rows(compared: Compared) -> list[Difference]:
     first = _difference("mAP", *compared.map, compared.delta.map, compared.enough)
     classes = [
-        _difference(name, compared.ours[name], compared.theirs[name], compared.delta.per_class[k], compared.enough)
+        _difference(
+            name, compared.ours[name], compared.theirs[name], compared.delta.per_class[k], compared.enough_of(name)
+        )
         for k, name in enumerate(compared.names)
     ]
     return [first, *classes]
@@ -156,7 +160,7 @@ def _difference(name: str, ours: float, theirs: float, estimate: Estimate, enoug
         ours=number(ours),
         theirs=number(theirs),
         difference=estimate.value if measured else None,
-        interval=interval((estimate.low, estimate.high)) if measured else None,
+        interval=interval((estimate.low, estimate.high)) if measured and enough else None,
         verdict=_verdict(estimate, enough) if measured else "",
     )
 

@@ -57,15 +57,17 @@ def scores(metrics: dict[str, Any] | None) -> Scores | None:
 def _scores(metrics: dict[str, Any]) -> Scores:
     classes, intervals = metrics.get("per_class") or {}, metrics.get("class_intervals") or {}
     images, boxes = (int(metrics.get(name) or 0) for name in ("images", "boxes"))
+    enough = images >= FEWEST_IMAGES and boxes >= FEWEST_BOXES
     return Scores(
         map=float(metrics["map"]),
         map50=number(metrics.get("map50")),
         map75=number(metrics.get("map75")),
-        interval=interval(metrics.get("map_interval")),
+        interval=believed(metrics),
         classes=[
-            ClassScore(name=name, ap=number(ap), interval=interval(intervals.get(name))) for name, ap in classes.items()
+            ClassScore(name=name, ap=number(ap), interval=interval(intervals.get(name)) if enough else None)
+            for name, ap in classes.items()
         ],
         images=images,
         boxes=boxes,
-        enough=images >= FEWEST_IMAGES and boxes >= FEWEST_BOXES,
+        enough=enough,
     )

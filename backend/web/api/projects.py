@@ -113,12 +113,13 @@ def details(project: int) -> ProjectDetails:
 
 
 def work(job: Job) -> Work:
-    """What `describe` tells of a job. What has ended stays as it is, so it is asked of Redis once."""
+    """What `describe` tells of a job. What has ended stays as it is, so it is asked of Redis once; but for a cycle of
+    which something still goes on that nobody waits for, which may have something to say."""
     ended = service().ended
     if (kept := ended.get(job.id)) is not None:
         return kept
     told = Work(**describe(job))
-    if not told.active and told.status != "gone" and told.kind in KINDS:
+    if not told.active and told.after is None and told.status != "gone" and told.kind in KINDS:
         if len(ended) >= MOST_ENDED:
             ended.clear()
         ended[job.id] = told

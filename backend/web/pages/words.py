@@ -23,8 +23,8 @@ STAGES = {
     "variants": "Measuring batches",
     "rank": "Ordering tasks",
     "import": "Sending boxes to Label Studio",
-    "cross-fit": "Judging the new model",
-    "look at what was held out": "Judging the new model",
+    "cross-fit": "Training doubles of the new model",
+    "look at what was held out": "Judging the new model by its doubles",
     "clean up": "Tidying up",
     "done": "Done",
 }

@@ -65,6 +65,7 @@ def test_the_new_version_is_judged_after_the_cycle_has_ended(installation: Insta
     ended = installation.run("train", until="cross_fit")
     assert ended["status"] == "finished"
     assert ended["seconds_left"] == 0
+    assert ended["after"] == "cross_fit"
     assert not judged(installation)
     installation.work()
     version = ended["result"]["version"]
@@ -73,6 +74,7 @@ def test_the_new_version_is_judged_after_the_cycle_has_ended(installation: Insta
     assert f"each of {LABELED} labeled images held out once, {3 * LABELED} boxes" in verdict.sentence
     told = describe(Job.fetch(ended["job"], Jobs(installation.settings).connection, Json))
     assert verdict.sentence in told["log"]
+    assert told["after"] is None
     assert told["ended"] == ended["ended"]
     assert {job.get_status() for job in parts(installation).values()} == {JobStatus.FINISHED}
     assert not installation.settings.artefacts.names("1/cycles")

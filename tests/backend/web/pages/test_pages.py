@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from rq.job import JobStatus
 from rq.utils import now
 
 from agent.cross_fitting import FILE as CROSS_FITTING
@@ -188,6 +190,23 @@ def test_a_worker_that_was_killed_is_none(site: Site) -> None:
     for page in ("/ui", "/ui/projects/1/jobs"):
         assert "No worker is running" in site.get(page)
     killed.register_death()
+
+
+def test_what_is_said_after_a_cycle_has_ended_is_shown(site: Site) -> None:
+    """What has ended is remembered, but not before all of it has."""
+    jobs = site.jobs
+    head, _ = jobs.enqueue("train", 1)
+    published, after = jobs.add(head.id, "publish", 1, "c"), jobs.add(head.id, "cross_fit", 1, "c")
+    for job in (head, published):
+        job.set_status(JobStatus.FINISHED)
+    page = f"/ui/projects/1/jobs/{head.id}"
+    assert "Cross-fitting goes on; nothing waits for it." in site.get(page)
+    assert site.client.get(f"/api/projects/1/jobs/{head.id}").get_json()["status"] == "finished"
+    after.meta["log"] = [[time.time(), "v0002 is better than v0001"]]
+    after.save_meta()
+    after.set_status(JobStatus.FINISHED)
+    assert "v0002 is better than v0001" in site.get(page)
+    assert "goes on" not in site.get(page)
 
 
 def test_versions_are_compared_with_paired_intervals(site: Site) -> None:
