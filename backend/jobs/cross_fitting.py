@@ -42,7 +42,21 @@ def cross_fit(work: ProjectWork, cycle: str) -> dict:
     verdict = Verdict(learned.version.name, word(compared), sentence(compared, learned.version))
     keep(work.files, work.project, verdict)
     work.progress.say(verdict.sentence)
+    if advice := _advice(work, verdict):
+        work.progress.say(advice)
     return {}
+
+
+def _advice(work: ProjectWork, verdict: Verdict) -> str:
+    """What an admin should do now; "" where all is as it should be."""
+    serves = work.store.named() == verdict.version
+    if verdict.word == "worse" and serves:
+        command = f"`mgral versions {work.project} --roll-back`"
+        return f"it serves, though it is worse: roll back on the page Versions, or {command}"
+    if verdict.word == "better" and not serves:
+        command = f"`mgral versions {work.project} --promote {verdict.version}`"
+        return f"it does not serve, though it is better: promote it on the page Versions, or {command}"
+    return ""
 
 
 def _giving_way(work: ProjectWork) -> Watch:

@@ -10,12 +10,14 @@ from rq.job import Job, JobStatus
 
 from backend import plugin
 from backend.jobs import running
-from backend.project.review.verdicts import verdicts
+from backend.jobs.cross_fitting import _advice
+from backend.project.review.verdicts import Verdict, verdicts
 from backend.project.serving import store_of
+from backend.project.work import ProjectWork
 from backend.queue.enqueue import Jobs
 from backend.queue.graph import Graph
 from backend.queue.job import Json, part_of
-from backend.queue.progress import describe
+from backend.queue.progress import Progress, describe
 from tests.backend.installation import CONFIG, LABELED, InProcess, Installation, label, settings_of
 from tests.model.made import squares
 from tests.studio import HeldProject, HeldStudio
@@ -77,6 +79,12 @@ def test_the_new_version_is_judged_after_the_cycle_has_ended(installation: Insta
     assert told["after"] is None
     assert told["ended"] == ended["ended"]
     assert {job.get_status() for job in parts(installation).values()} == {JobStatus.FINISHED}
+    work = ProjectWork(1, installation.settings, Jobs(installation.settings), Progress(None, {"cross-fit": 1}))
+    assert "--roll-back" in _advice(work, Verdict(version, "worse", ""))
+    assert not _advice(work, Verdict(version, "better", ""))
+    other = store_of(installation.settings, 1).list()[0].name
+    assert f"--promote {other}" in _advice(work, Verdict(other, "better", ""))
+    assert not _advice(work, Verdict(other, "undecided", ""))
     assert not installation.settings.artefacts.names("1/cycles")
 
 
