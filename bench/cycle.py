@@ -1,6 +1,6 @@
 """How long is a whole cycle, beside the retraining in it? As by default, and measuring, by one worker and by two.
 
-    python -m bench.cycle                 # twelve minutes on two cores
+    python -m bench.cycle                 # five to twelve minutes on two cores
     python -m bench.cycle --data DIR      # a labeled COCO directory instead of procedural scenes
 
 A real installation is started (Label Studio, Redis, backend). Three projects get the same images and the same labels.
