@@ -205,13 +205,14 @@ def decide(new: Metrics | None, serving: Metrics | None, delta: Delta | None) ->
         return False, "kept, not promoted, because its mAP is no number: train again with another SEED"
     if new is None or serving is None or delta is None:
         return True, "promoted without comparison: too few labeled images to hold some out; label more to compare"
+    sure = enough(new)
+    interval = f", 95 % [{delta.map.low:+.3f}, {delta.map.high:+.3f}]" if sure else ""
     comparison = (
-        f"mAP {new.map:.3f}, the serving model has {max(serving.map, 0):.3f}; difference {delta.map.value:+.3f}, 95 % "
-        f"[{delta.map.low:+.3f}, {delta.map.high:+.3f}] (holdout: {new.images} images, {new.boxes} boxes)"
+        f"mAP {new.map:.3f}, the serving model has {max(serving.map, 0):.3f}; difference {delta.map.value:+.3f}"
+        f"{interval} (holdout: {new.images} images, {new.boxes} boxes)"
     )
     if not math.isfinite(delta.map.value):
         return False, f"kept, not promoted, because the difference is no number: {comparison}"
-    sure = enough(new)
     if not sure:
         comparison += f"; {FEWEST_IMAGES} images and {FEWEST_BOXES} boxes are needed to be sure"
     if delta.map.value < 0:
@@ -294,9 +295,13 @@ def _keep(folder: Path, key: str, serving: Version, learned: Learned) -> None:
 def _score(
     detector: Detector, label_map: dict[str, str], holdout: Dataset, report: Report
 ) -> tuple[Metrics, MatchTable, list[Detections]]:
-    """pycocotools' figures with the bootstrap's interval, the match table and the detections behind it."""
+    """pycocotools' figures, with the bootstrap's intervals where it can know them; the match table and the detections
+    behind it."""
     detections = detect(detector, holdout, label_map, report)
     table = MatchTable.from_dataset(holdout, detections)
+    metrics = evaluate(holdout, detections)
+    if not enough(metrics):
+        return metrics, table, detections
     spread = table.bootstrap(rng=0)
     shown = images_of_classes(holdout)
     classes = {
@@ -305,7 +310,7 @@ def _score(
         if math.isfinite(one.low) and shown[holdout.names[k]] >= FEWEST_OF_CLASS
     }
     metrics = replace(
-        evaluate(holdout, detections),
+        metrics,
         map_error=spread.map.error,
         map_interval=(spread.map.low, spread.map.high),
         class_intervals=classes,
