@@ -241,7 +241,7 @@ def test_label_studio_that_does_not_answer(world: World, fault: Callable[[World]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("part", ["train", "survey", "scan", "rank", "publish", "clean_up"])
+@pytest.mark.parametrize("part", ["train", "survey", "scan", "rank", "publish", "cross_fit", "clean_up"])
 def test_a_worker_that_ends(world: World, part: str, number: signal.Signals) -> None:
     before = world.counts()
     world.train()
