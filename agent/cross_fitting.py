@@ -149,10 +149,11 @@ class CrossFitting:
             return open_detector(file)
         except VersionError:
             return None
-        except (WeightsError, OSError, *SIGNS) as error:
+        except (WeightsError, *SIGNS) as error:
             log.warning("%s; it is trained once more", error)
-            remove(file)
             return None
+        finally:
+            remove(file)  # the version has it
 
     def _folder(self, group: int, version: Version) -> Path:
         folder = self.folder / f"{version.name}-{group}"
@@ -183,7 +184,9 @@ class CrossFitting:
     def _held_out(self, version: Version) -> set[int]:
         try:
             return {image.id for image in Holdout.of_bytes(self.store.read(version.name, HOLDOUT)).dataset.images}
-        except VersionError:  # it had none
+        except (
+            SIGNS
+        ):  # it had none (a VersionError is a KeyError), or it is damaged: its doubles learn from fewer images
             return set()
 
     def _get(self, name: str) -> Version:

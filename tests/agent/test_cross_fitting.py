@@ -134,6 +134,16 @@ def test_a_damaged_double_is_trained_once_more(
     (second.path / "without_2.pt").write_bytes(b"cut")
     fitting.compare(second, labeled)
     assert [name for name, _, _ in trainings.done] == [f"{second.name}-{group}" for group in (1, 2, 2)]
+    assert not list(fitting.folder.rglob("*.pt"))  # the version has them
+
+
+def test_a_damaged_holdout_costs_the_doubles_its_images(
+    store: VersionStore, fitting: CrossFitting, scenes: Dataset, trainings: Trainings
+) -> None:
+    second = store.list()[1]
+    (second.path / "holdout.npz").write_bytes(b"cut")
+    fitting.compare(second, Dataset(scenes.images[:16], scenes.names))
+    assert not any(in_holdout(image) for _, learned, _ in trainings.done for image in learned)
 
 
 def test_an_interrupted_training_goes_on(
