@@ -25,7 +25,7 @@ from pathlib import Path
 
 from agent.holdout import FEWEST_BOXES, FEWEST_IMAGES, Compared, Holdout
 from agent.holdout import FILE as HOLDOUT
-from agent.learning import TRAINED_ON, train
+from agent.learning import TRAINED_ON, enough, train
 from model.atomic import remove, write_file
 from model.damage import SIGNS
 from model.data.dataset import HOLDOUT as SHARE
@@ -65,7 +65,7 @@ def why_not(metrics: Metrics | None, labeled: Dataset) -> str:
         metrics: of the version on its holdout; None without one.
         labeled: what it learned from and was measured on.
     """
-    if metrics and metrics.images >= FEWEST_IMAGES and metrics.boxes >= FEWEST_BOXES:
+    if metrics and enough(metrics):
         return f"the holdout tells by itself ({metrics.images} images, {metrics.boxes} boxes)"
     if len(labeled) < FEWEST_IMAGES or labeled.boxes < FEWEST_BOXES:
         return (

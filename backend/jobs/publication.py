@@ -68,7 +68,8 @@ def clean_up(work: ProjectWork) -> dict:
 def _forget(work: ProjectWork) -> None:
     """Delete what earlier versions' detectors saw, and the files of all cycles but of the one that follows.
 
-    No cycle can go on with them: what it would learn from was told apart by what is live, and that is another now.
+    No cycle can go on with them: what it would learn from was told apart by what is live, and that is another now. Only
+    those of a version that is still to be cross-fitted stay.
     """
     serving = work.store.serving()
     if serving is not None:
